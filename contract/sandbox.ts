@@ -1,0 +1,52 @@
+import { z } from 'zod';
+
+/** States of a sandbox as clients see them (contract 5.1). */
+export const SANDBOX_STATUSES = ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'] as const;
+export const SandboxStatus = z.enum(SANDBOX_STATUSES);
+export type SandboxStatus = z.infer<typeof SandboxStatus>;
+
+/** What people, programs and the API may ask of a sandbox. */
+export const SANDBOX_ORDERS = ['pause', 'resume', 'delete'] as const;
+export type SandboxOrder = (typeof SANDBOX_ORDERS)[number];
+
+/**
+ * In which states an order is obeyed; elsewhere it is refused with `SandboxStatusConflict`.
+ * Validators, documentation and tests are made from this table.
+ */
+export const OBEYED_IN: Record<SandboxOrder, readonly SandboxStatus[]> = {
+  pause: ['STARTING', 'RUNNING', 'PAUSED'],
+  resume: ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'],
+  delete: ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'],
+};
+
+/** Names of the addresses a sandbox exposes. */
+export const EXPOSED_URL_NAMES = ['AGENT_SERVER', 'VSCODE', 'WORKER_1', 'WORKER_2'] as const;
+
+export const ExposedUrl = z.object({
+  name: z.string(),
+  url: z.string(),
+  port: z.int(),
+});
+export type ExposedUrl = z.infer<typeof ExposedUrl>;
+
+/** A sandbox as `/api/v1/sandboxes` shows it; key and URLs only while RUNNING (contract 5.1). */
+export const SandboxInfo = z.object({
+  id: z.string(),
+  created_by_user_id: z.string().nullable(),
+  sandbox_spec_id: z.string(),
+  status: SandboxStatus,
+  session_api_key: z.string().nullable(),
+  exposed_urls: z.array(ExposedUrl).nullable(),
+  created_at: z.string(),
+});
+export type SandboxInfo = z.infer<typeof SandboxInfo>;
+
+/** What a sandbox is made from (contract 5.8). */
+export const SandboxSpecInfo = z.object({
+  id: z.string(),
+  command: z.array(z.string()).nullable(),
+  created_at: z.string(),
+  initial_env: z.record(z.string(), z.string()),
+  working_dir: z.string(),
+});
+export type SandboxSpecInfo = z.infer<typeof SandboxSpecInfo>;
