@@ -1,0 +1,51 @@
+import { sql } from 'drizzle-orm';
+import { boolean, index, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+import type { ConversationMetrics, ExecutionStatus } from '../../contract/conversation.js';
+import type { ConversationTrigger, GitProvider } from '../../contract/primitives.js';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/**
+ * Metadata of conversations. The start owns repository, trigger, parent and sandbox; webhooks own model, statistics
+ * and tags: each writes its own columns only, never a whole row.
+ */
+export const conversations = pgTable(
+  'conversations',
+  {
+    /** 32 hex digits. */
+    id: text('id').primaryKey(),
+    createdByUserId: text('created_by_user_id'),
+    sandboxId: text('sandbox_id').notNull(),
+    selectedRepository: text('selected_repository'),
+    selectedBranch: text('selected_branch'),
+    gitProvider: text('git_provider').$type<GitProvider>(),
+    title: text('title'),
+    trigger: text('trigger').$type<ConversationTrigger>(),
+    prNumber: integer('pr_number')
+      .array()
+      .notNull()
+      .default(sql`'{}'::integer[]`),
+    llmModel: text('llm_model'),
+    agentKind: text('agent_kind').$type<'openhands' | 'acp'>().notNull().default('openhands'),
+    metrics: jsonb('metrics').$type<ConversationMetrics>(),
+    /** Time of the newest statistics taken over: an older event never overwrites them. */
+    metricsAt: time('metrics_at'),
+    parentConversationId: text('parent_conversation_id'),
+    public: boolean('public'),
+    tags: jsonb('tags').$type<Record<string, string>>().notNull().default({}),
+    /** Absolute project directory inside the sandbox; null when unknown. */
+    workingDirectory: text('working_directory'),
+    /** The run's status as last heard from the agent-server, and when. */
+    executionStatus: text('execution_status').$type<ExecutionStatus>(),
+    executionStatusAt: time('execution_status_at'),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
+    deletedAt: time('deleted_at'),
+  },
+  (table) => [
+    index('conversations_created').on(table.createdAt, table.id),
+    index('conversations_user_created').on(table.createdByUserId, table.createdAt, table.id),
+    index('conversations_parent').on(table.parentConversationId),
+    index('conversations_sandbox').on(table.sandboxId),
+  ],
+);

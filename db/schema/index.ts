@@ -1,0 +1,5 @@
+export * from './start-tasks.js';
+export * from './sandboxes.js';
+export * from './conversations.js';
+export * from './events.js';
+export * from './settings.js';

@@ -1,0 +1,69 @@
+import {
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
+import type { ExposedUrl, SandboxStatus } from '../../contract/sandbox.js';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/** One row per sandbox, mirroring its actor. A deleted sandbox keeps its row with `deleted_at`, hidden from lists. */
+export const sandboxes = pgTable(
+  'sandboxes',
+  {
+    id: text('id').primaryKey(),
+    createdByUserId: text('created_by_user_id'),
+    specId: text('spec_id').notNull(),
+    status: text('status').$type<SandboxStatus>().notNull(),
+    /** Why it is ERROR or MISSING, for people; secrets masked. */
+    detail: text('detail'),
+    /** Host that owns it; null until it is placed. */
+    hostId: text('host_id'),
+    /** What the back-end needs to find it again (`SandboxHandle`), without secrets. */
+    handle: jsonb('handle').$type<Record<string, unknown>>(),
+    /** Addresses it exposes while RUNNING. */
+    exposedUrls: jsonb('exposed_urls').$type<ExposedUrl[]>(),
+    /** Base URL for this server's own calls. */
+    agentServerUrl: text('agent_server_url'),
+    workingDirectory: text('working_directory'),
+    /** Version the agent-server reported at its handshake. */
+    agentServerVersion: text('agent_server_version'),
+    usableTools: jsonb('usable_tools').$type<string[]>(),
+    /** Session API key, encrypted; looked up by {@link sessionApiKeyHash}. */
+    sessionApiKey: text('session_api_key').notNull(),
+    sessionApiKeyHash: text('session_api_key_hash').notNull(),
+    /** Key that encrypts the agent-server's own secrets at rest, encrypted. */
+    secretKey: text('secret_key').notNull(),
+    /** Last webhook or message; the idle timer reads it. */
+    lastActiveAt: time('last_active_at').notNull(),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
+    deletedAt: time('deleted_at'),
+  },
+  (table) => [
+    uniqueIndex('sandboxes_session_api_key_hash').on(table.sessionApiKeyHash),
+    index('sandboxes_user_created').on(table.createdByUserId, table.createdAt, table.id),
+    index('sandboxes_created').on(table.createdAt, table.id),
+    index('sandboxes_host').on(table.hostId),
+  ],
+);
+
+/** Ports in use on each host; a lease ends with its sandbox. */
+export const portLeases = pgTable(
+  'port_leases',
+  {
+    hostId: text('host_id').notNull(),
+    port: integer('port').notNull(),
+    sandboxId: text('sandbox_id').notNull(),
+    leasedAt: time('leased_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.hostId, table.port] }),
+    uniqueIndex('port_leases_sandbox').on(table.hostId, table.sandboxId),
+  ],
+);

@@ -1,0 +1,109 @@
+import { sql } from 'drizzle-orm';
+import {
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
+import type { EffectiveStartRequest, StartStatus } from '../../contract/start-task.js';
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+
+/**
+ * What a client asked for, written before its workflow is started. Large and secret things stay here, so that a
+ * history holds ids only. A request without a start task was never accepted and is swept by age.
+ */
+export const startRequests = pgTable(
+  'start_requests',
+  {
+    /** The start task's id (hex). */
+    id: text('id').primaryKey(),
+    conversationId: text('conversation_id').notNull(),
+    createdByUserId: text('created_by_user_id'),
+    /** The effective request, secrets masked. */
+    request: jsonb('request').$type<EffectiveStartRequest>().notNull(),
+    /** Secrets given with the start, encrypted as one JSON object; erased when the start has ended. */
+    secrets: text('secrets'),
+    /** Key of the `Idempotency-Key` header, or null. */
+    idempotencyKey: text('idempotency_key'),
+    /** Set when a later request for the same conversation took this one's place after it ended in ERROR. */
+    supersededAt: time('superseded_at'),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    // One live start per conversation: this is what makes a repeated request the same task.
+    uniqueIndex('start_requests_conversation')
+      .on(table.conversationId)
+      .where(sql`superseded_at is null`),
+    uniqueIndex('start_requests_idempotency_key')
+      .on(sql`coalesce(created_by_user_id, '')`, table.idempotencyKey)
+      .where(sql`idempotency_key is not null`),
+    index('start_requests_created').on(table.createdAt),
+  ],
+);
+
+/** One row per accepted start; its workflow is the only writer. */
+export const startTasks = pgTable(
+  'start_tasks',
+  {
+    id: text('id').primaryKey(),
+    conversationId: text('conversation_id').notNull(),
+    createdByUserId: text('created_by_user_id'),
+    status: text('status').$type<StartStatus>().notNull(),
+    detail: text('detail'),
+    appConversationId: text('app_conversation_id'),
+    sandboxId: text('sandbox_id'),
+    agentServerUrl: text('agent_server_url'),
+    createdAt: time('created_at').notNull(),
+    updatedAt: time('updated_at').notNull(),
+  },
+  (table) => [
+    foreignKey({ columns: [table.id], foreignColumns: [startRequests.id] }).onDelete('cascade'),
+    index('start_tasks_created').on(table.createdAt, table.id),
+    index('start_tasks_updated').on(table.updatedAt, table.id),
+    index('start_tasks_user_created').on(table.createdByUserId, table.createdAt, table.id),
+    index('start_tasks_user_updated').on(table.createdByUserId, table.updatedAt, table.id),
+    index('start_tasks_conversation').on(table.appConversationId),
+    index('start_tasks_sandbox').on(table.sandboxId),
+  ],
+);
+
+/** Every status a start has had, append-only: what a stream reads, so that none is skipped. */
+export const startTaskTransitions = pgTable(
+  'start_task_transitions',
+  {
+    taskId: text('task_id')
+      .notNull()
+      .references(() => startTasks.id, { onDelete: 'cascade' }),
+    /** 1, 2, 3, … within the task. */
+    sequence: integer('sequence').notNull(),
+    status: text('status').$type<StartStatus>().notNull(),
+    detail: text('detail'),
+    appConversationId: text('app_conversation_id'),
+    sandboxId: text('sandbox_id'),
+    agentServerUrl: text('agent_server_url'),
+    at: time('at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.sequence] })],
+);
+
+/**
+ * What one phase of a start leaves for a later one (skills, hooks, the found repository), too big for a history.
+ * Deleted when the start has ended.
+ */
+export const startTaskArtifacts = pgTable(
+  'start_task_artifacts',
+  {
+    taskId: text('task_id')
+      .notNull()
+      .references(() => startTasks.id, { onDelete: 'cascade' }),
+    name: text('name').notNull(),
+    content: jsonb('content').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.name] })],
+);
