@@ -1,0 +1,181 @@
+import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
+import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
+import type { Database } from './database.js';
+import { portLeases, sandboxes } from './schema/index.js';
+
+/** Channel on which each change of a sandbox is announced; the payload is the sandbox id. */
+export const SANDBOX_CHANNEL = 'sandbox';
+
+export type SandboxRecord = typeof sandboxes.$inferSelect;
+
+export interface NewSandbox {
+  id: string;
+  createdByUserId: string | null;
+  specId: string;
+  /** Encrypted session key and its lookup hash. */
+  sessionApiKey: string;
+  sessionApiKeyHash: string;
+  /** Encrypted key of the agent-server's own secret store. */
+  secretKey: string;
+}
+
+/** What is known of a sandbox once its agent-server answers. */
+export interface RunningFields {
+  handle?: Record<string, unknown>;
+  exposedUrls?: ExposedUrl[];
+  agentServerUrl?: string;
+  workingDirectory?: string;
+  agentServerVersion?: string;
+  usableTools?: string[];
+}
+
+/** Writes sandboxes and port leases. */
+export class SandboxRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Stores a new sandbox in STARTING; repeated, it changes nothing. */
+  async create(sandbox: NewSandbox): Promise<void> {
+    const now = new Date();
+    await this.database
+      .insert(sandboxes)
+      .values({ ...sandbox, status: 'STARTING', lastActiveAt: now, createdAt: now, updatedAt: now })
+      .onConflictDoNothing();
+  }
+
+  /** The row, deleted ones included; null when there never was one. */
+  async read(sandboxId: string): Promise<SandboxRecord | null> {
+    const [row] = await this.database.select().from(sandboxes).where(eq(sandboxes.id, sandboxId));
+    return row ?? null;
+  }
+
+  /** The sandbox to which a session key belongs, by the key's hash; a deleted one has no key any more. */
+  async findBySessionKeyHash(hash: string): Promise<SandboxRecord | null> {
+    const [row] = await this.database
+      .select()
+      .from(sandboxes)
+      .where(and(eq(sandboxes.sessionApiKeyHash, hash), isNull(sandboxes.deletedAt)));
+    return row ?? null;
+  }
+
+  /** Makes a host the owner, unless it has another one already; returns the owner. */
+  async claimHost(sandboxId: string, hostId: string): Promise<string> {
+    const [row] = await this.database
+      .update(sandboxes)
+      .set({ hostId: sql`coalesce(${sandboxes.hostId}, ${hostId})` })
+      .where(eq(sandboxes.id, sandboxId))
+      .returning({ hostId: sandboxes.hostId });
+    if (!row?.hostId) throw new SandboxRowMissing(sandboxId);
+    return row.hostId;
+  }
+
+  /** Row and wake-up commit together: a listener never hears of what it cannot read yet. */
+  async setStatus(
+    sandboxId: string,
+    status: SandboxStatus,
+    fields: RunningFields & { detail?: string | null } = {},
+  ): Promise<void> {
+    const now = new Date();
+    await this.database.transaction(async (tx) => {
+      await tx
+        .update(sandboxes)
+        .set({
+          ...fields,
+          status,
+          detail: fields.detail ?? null,
+          updatedAt: now,
+          ...(status === 'RUNNING' ? { lastActiveAt: now } : {}),
+        })
+        .where(eq(sandboxes.id, sandboxId));
+      await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
+    });
+  }
+
+  /** Keeps how the launched thing can be found again. */
+  async recordHandle(sandboxId: string, fields: RunningFields): Promise<void> {
+    await this.database.update(sandboxes).set(fields).where(eq(sandboxes.id, sandboxId));
+  }
+
+  /** Hides a deleted sandbox and ends its port lease; its key is worth nothing from now on. */
+  async markDeleted(sandboxId: string): Promise<void> {
+    await this.database.transaction(async (tx) => {
+      await tx
+        .update(sandboxes)
+        .set({
+          status: 'MISSING',
+          deletedAt: sql`coalesce(${sandboxes.deletedAt}, now())`,
+          updatedAt: new Date(),
+        })
+        .where(eq(sandboxes.id, sandboxId));
+      await tx.delete(portLeases).where(eq(portLeases.sandboxId, sandboxId));
+      await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
+    });
+  }
+
+  /** A webhook or a message came: the idle time starts anew. Written at most every 10 s per sandbox. */
+  async touch(sandboxId: string): Promise<void> {
+    await this.database
+      .update(sandboxes)
+      .set({ lastActiveAt: sql`now()` })
+      .where(
+        and(eq(sandboxes.id, sandboxId), sql`${sandboxes.lastActiveAt} < now() - interval '10 seconds'`),
+      );
+  }
+
+  /** What a host has to look after. */
+  async ofHost(hostId: string): Promise<SandboxRecord[]> {
+    return this.database
+      .select()
+      .from(sandboxes)
+      .where(
+        and(
+          eq(sandboxes.hostId, hostId),
+          isNull(sandboxes.deletedAt),
+          inArray(sandboxes.status, ['STARTING', 'RUNNING', 'PAUSED']),
+        ),
+      );
+  }
+
+  /** The port leased to a sandbox on a host, or null. */
+  async leasedPort(hostId: string, sandboxId: string): Promise<number | null> {
+    const [row] = await this.database
+      .select({ port: portLeases.port })
+      .from(portLeases)
+      .where(and(eq(portLeases.hostId, hostId), eq(portLeases.sandboxId, sandboxId)));
+    return row?.port ?? null;
+  }
+
+  /**
+   * Leases a port; of two sandboxes that want the same one, one gets it. The sandbox's earlier lease is replaced.
+   * @returns false when another sandbox holds the port.
+   */
+  async leasePort(hostId: string, port: number, sandboxId: string): Promise<boolean> {
+    return this.database.transaction(async (tx) => {
+      await tx
+        .delete(portLeases)
+        .where(and(eq(portLeases.hostId, hostId), eq(portLeases.sandboxId, sandboxId)));
+      const leased = await tx
+        .insert(portLeases)
+        .values({ hostId, port, sandboxId })
+        .onConflictDoNothing()
+        .returning({ port: portLeases.port });
+      return leased.length > 0;
+    });
+  }
+
+  /** All ports leased on a host. */
+  async leasedPorts(hostId: string): Promise<Set<number>> {
+    const rows = await this.database
+      .select({ port: portLeases.port })
+      .from(portLeases)
+      .where(eq(portLeases.hostId, hostId));
+    return new Set(rows.map((row) => row.port));
+  }
+}
+
+/** There is no row for a sandbox that should have one. */
+export class SandboxRowMissing extends Error {
+  constructor(sandboxId: string) {
+    super(`sandbox ${sandboxId} does not exist`);
+    this.name = 'SandboxRowMissing';
+  }
+}
