@@ -13,11 +13,11 @@ export async function isPortFree(port: number, host = '127.0.0.1'): Promise<bool
 }
 
 /**
- * The first free port among the wished ones, else any from 20000–29999: below the range from which
+ * The first free port among the wished ones (0 and undefined are no wish), else any from 20000–29999: below the range from which
  * the kernel takes ports for outgoing connections, so that it can be remembered and used again.
  */
 export async function pickPort(wished: readonly (number | undefined)[] = []): Promise<number> {
-  for (const port of wished) if (port !== undefined && (await isPortFree(port))) return port;
+  for (const port of wished) if (port && (await isPortFree(port))) return port;
   for (let attempt = 0; attempt < 50; attempt++) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
     if (await isPortFree(port)) return port;

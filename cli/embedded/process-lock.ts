@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { hasCode } from '../user-error.js';
 import { ProcessIdentity, identifyProcess, isAlive } from './process-identity.js';
@@ -52,6 +53,33 @@ export function acquireProcessLock(path: string, info: Record<string, string> = 
     removeStale(path, found, aside());
   }
   throw new Error(`the lock ${path} changes hands without end`);
+}
+
+/**
+ * Does `work` while holding the lock, waiting as long as another live process holds it.
+ * `onWait` is called once when it has to wait.
+ */
+export async function withProcessLock<T>(
+  path: string,
+  onWait: () => void,
+  work: () => Promise<T>,
+): Promise<T> {
+  let lock: ProcessLock | undefined;
+  for (let told = false; !lock;) {
+    try {
+      lock = acquireProcessLock(path);
+    } catch (err) {
+      if (!(err instanceof LockHeldError)) throw err;
+      if (!told) onWait();
+      told = true;
+      await sleep(100);
+    }
+  }
+  try {
+    return await work();
+  } finally {
+    lock.release();
+  }
 }
 
 /** `link` refuses an existing name, and what it makes visible is complete. */

@@ -1,0 +1,28 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isPortFree, pickPort } from '../../../cli/embedded/ports.js';
+
+describe('picking a port', () => {
+  const taken = createServer();
+  let port: number;
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    port = (taken.address() as AddressInfo).port;
+  });
+  afterAll(() => taken.close());
+
+  it('sees that a port is in use', async () => {
+    expect(await isPortFree(port)).toBe(false);
+  });
+
+  it('gives the first wished port that is free', async () => {
+    const free = await pickPort();
+    expect(await pickPort([undefined, 0, port, free])).toBe(free);
+  });
+
+  it('gives a free port nobody wished for when all wished ones are in use', async () => {
+    const picked = await pickPort([port]);
+    expect(picked).not.toBe(port);
+    expect(await isPortFree(picked)).toBe(true);
+  });
+});
