@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['tests/**/*.test.ts'],
+    globalSetup: ['tests/support/global-setup.ts'],
+    pool: 'forks',
+    // Two cores: end-to-end files boot agent-servers, which are single-threaded CPU work.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    // A test that passes only now and then is a failing test.
+    retry: 0,
+    allowOnly: false,
+  },
+});
