@@ -126,8 +126,7 @@ export type StartRequest = z.infer<typeof StartRequest>;
  */
 export type EffectiveStartRequest = StartRequest;
 
-/** What stands in the place of a secret wherever a request is shown. */
-export const MASK = '**********';
+export { MASK } from './masking.js';
 
 /** A start as clients see it; members in the order in which the stream writes them (contract 3.4, 3.5). */
 export interface StartTask {

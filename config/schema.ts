@@ -1,0 +1,330 @@
+/** Every setting of Callboard, in the sections of `config.toml`. */
+import { z } from 'zod';
+import {
+  commandLine,
+  databaseAddress,
+  flag,
+  list,
+  origin,
+  portRange,
+  secret,
+  setting,
+  text,
+  variables,
+  webAddress,
+  wholeNumber,
+} from './setting.js';
+
+/** The agent-server this version was tested with. */
+export const PINNED_AGENT_SERVER = '1.34.0';
+
+const data = z.object({
+  directory: setting(text().nullable().default(null), {
+    env: ['OH_PERSISTENCE_DIR', 'FILE_STORE_PATH'],
+    about: 'Directory of everything Callboard keeps: events, keys, the embedded engines, sandboxes.',
+    fallback: '`~/.callboard`',
+  }),
+  hostDirectory: setting(text().nullable().default(null), {
+    env: ['CALLBOARD_HOST_DIR'],
+    about:
+      'What belongs to this machine alone: its host id and its sandboxes. Never shared between machines.',
+    fallback: '`<data directory>/host`',
+  }),
+  skillsDirectory: setting(text().nullable().default(null), {
+    env: ['CALLBOARD_SKILLS_DIR'],
+    about: 'Skills that every conversation gets.',
+    fallback: '`<data directory>/skills`',
+  }),
+});
+
+const server = z.object({
+  host: setting(text().default('127.0.0.1'), { env: ['HOST'], about: 'Address the API listens on.' }),
+  port: setting(wholeNumber(0, 65_535).default(3000), {
+    env: ['PORT'],
+    about: 'Port the API listens on; 0 takes a free one.',
+  }),
+  publicUrl: setting(webAddress().nullable().default(null), {
+    env: ['OH_WEB_URL', 'WEB_HOST'],
+    about:
+      'Public address of the API, without path or with one; https where no scheme is given. With it, agents fetch git tokens when they need them instead of being handed copies.',
+  }),
+  corsOrigins: setting(list(origin()).default([]), {
+    env: ['OH_PERMITTED_CORS_ORIGINS_*', 'PERMITTED_CORS_ORIGINS'],
+    about: 'Web pages that may call the API with credentials.',
+    fallback: '`localhost` and `127.0.0.1` on any port',
+  }),
+  instanceKey: setting(secret(), {
+    env: ['SESSION_API_KEY'],
+    about: 'When set, callers must send it as `X-Session-API-Key` or `Authorization: Bearer`.',
+  }),
+  serviceKey: setting(secret(), {
+    env: ['AUTOMATIONS_SERVICE_API_KEY'],
+    about: 'Shared secret of the service API; without it that API answers 503.',
+  }),
+  bodyLimitBytes: setting(wholeNumber(1024, 1_073_741_824).default(16_777_216), {
+    env: ['CALLBOARD_BODY_LIMIT_BYTES'],
+    about: 'Largest request body; pasted images count.',
+  }),
+  webhookBodyLimitBytes: setting(wholeNumber(1024, 1_073_741_824).default(134_217_728), {
+    env: ['CALLBOARD_WEBHOOK_BODY_LIMIT_BYTES'],
+    about: 'Largest batch of events an agent-server may post.',
+  }),
+});
+
+const database = z.object({
+  url: setting(databaseAddress(), {
+    env: ['DATABASE_URL'],
+    about: 'PostgreSQL 14 or later, as `postgres://user:password@host:port/database`.',
+    fallback: 'embedded, under the data directory',
+  }),
+  maxConnections: setting(wholeNumber(2, 500).default(20), {
+    env: ['CALLBOARD_DATABASE_CONNECTIONS'],
+    about: 'Most connections one process keeps open.',
+  }),
+});
+
+const temporal = z.object({
+  address: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_ADDRESS'],
+    about: 'Temporal frontend, `host:port`.',
+    fallback: 'embedded development server',
+  }),
+  namespace: setting(text().default('default'), {
+    env: ['TEMPORAL_NAMESPACE'],
+    about: 'Temporal namespace.',
+  }),
+  apiKey: setting(secret(), { env: ['TEMPORAL_API_KEY'], about: 'Temporal API key; turns TLS on.' }),
+  tls: setting(flag().default(false), { env: ['TEMPORAL_TLS'], about: 'Whether to speak TLS to Temporal.' }),
+  tlsServerName: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_TLS_SERVER_NAME'],
+    about: 'Name expected in the certificate of Temporal, where it differs from the address.',
+  }),
+  tlsServerCaCertPath: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_TLS_SERVER_CA_CERT_PATH'],
+    about: 'Certificate authority of Temporal, a PEM file.',
+  }),
+  tlsClientCertPath: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_TLS_CLIENT_CERT_PATH'],
+    about: 'Client certificate, a PEM file.',
+  }),
+  tlsClientKeyPath: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_TLS_CLIENT_KEY_PATH'],
+    about: 'Key of the client certificate, a PEM file.',
+  }),
+  cli: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_CLI'],
+    about: 'Path of the Temporal command line program, which holds the embedded server.',
+    fallback: 'found or fetched',
+  }),
+  uiPort: setting(wholeNumber(0, 65_535).default(8233), {
+    env: ['TEMPORAL_UI_PORT'],
+    about: 'Port of the embedded Temporal UI.',
+  }),
+});
+
+const sandboxes = z.object({
+  runtime: setting(
+    z
+      .enum(['process', 'local', 'docker', 'remote'], 'must be process, docker or remote')
+      .transform((name) => (name === 'local' ? 'process' : name))
+      .default('process'),
+    { env: ['RUNTIME'], about: 'What sandboxes are: `process` (also `local`), `docker` or `remote`.' },
+  ),
+  address: setting(text().default('127.0.0.1'), {
+    env: ['SANDBOX_ADDRESS'],
+    about: 'Host name or address on which process sandboxes listen and under which clients reach them.',
+  }),
+  portRange: setting(portRange().default({ first: 41_000, last: 48_999 }), {
+    env: ['CALLBOARD_PORT_RANGE'],
+    about: 'Ports of process sandboxes.',
+    fallback: '`41000-48999`',
+  }),
+  startupTimeoutSeconds: setting(wholeNumber(1, 86_400).default(120), {
+    env: ['SANDBOX_STARTUP_TIMEOUT_SECONDS'],
+    about: 'How long a sandbox may take to answer, counted from its last sign of progress.',
+  }),
+  cloneTimeoutSeconds: setting(wholeNumber(1, 86_400).default(600), {
+    env: ['CLONE_TIMEOUT_SECONDS'],
+    about: 'How long cloning a repository may take.',
+  }),
+  setupScriptTimeoutSeconds: setting(wholeNumber(1, 86_400).default(600), {
+    env: ['SETUP_SCRIPT_TIMEOUT_SECONDS'],
+    about: 'How long `.openhands/setup.sh` may take.',
+  }),
+  warm: setting(wholeNumber(0, 100).default(0), {
+    env: ['CALLBOARD_WARM_SANDBOXES'],
+    about: 'Sandboxes kept started and unassigned.',
+  }),
+  maxPerUser: setting(wholeNumber(0, 10_000).default(0), {
+    env: ['CALLBOARD_MAX_SANDBOXES_PER_USER'],
+    about: 'Running sandboxes per user; 0 is no limit.',
+  }),
+  idlePauseMinutes: setting(wholeNumber(0, 525_600).default(0), {
+    env: ['CALLBOARD_IDLE_PAUSE_MINUTES'],
+    about: 'Minutes without a message or event after which a sandbox is paused; 0 is never.',
+  }),
+});
+
+const docker = z.object({
+  hostPort: setting(wholeNumber(1, 65_535).default(3000), {
+    env: ['SANDBOX_HOST_PORT'],
+    about: 'Port under which containers reach this server.',
+  }),
+  containerUrlPattern: setting(text().default('http://localhost:{port}'), {
+    env: ['SANDBOX_CONTAINER_URL_PATTERN'],
+    about: 'How clients reach a port of a container.',
+  }),
+  volumes: setting(list(z.string()).default([]), {
+    env: ['SANDBOX_VOLUMES'],
+    about: 'Volumes of every container, `host path:container path[:mode]`.',
+  }),
+  startupGraceSeconds: setting(wholeNumber(0, 3600).default(15), {
+    env: ['SANDBOX_STARTUP_GRACE_SECONDS'],
+    about: 'How long a container may fail its health check after its start.',
+  }),
+});
+
+const remote = z.object({
+  apiUrl: setting(webAddress().nullable().default(null), {
+    env: ['SANDBOX_REMOTE_RUNTIME_API_URL'],
+    about: 'Address of the runtime service.',
+  }),
+  apiKey: setting(secret(), { env: ['SANDBOX_API_KEY'], about: 'Key of the runtime service.' }),
+});
+
+const agentServer = z.object({
+  version: setting(
+    text()
+      .regex(/^\d+\.\d+\.\d+[\w.+-]*$/, 'must be a version such as 1.34.0')
+      .default(PINNED_AGENT_SERVER),
+    {
+      env: ['AGENT_SERVER_VERSION'],
+      about: 'Version of the agent-server that is provisioned.',
+    },
+  ),
+  command: setting(commandLine(), {
+    env: ['AGENT_SERVER_COMMAND'],
+    about: 'Command that starts an agent-server; its own flags are appended.',
+    fallback: 'provisioned',
+  }),
+  imageRepository: setting(text().nullable().default(null), {
+    env: ['AGENT_SERVER_IMAGE_REPOSITORY'],
+    about: 'Image of the agent-server for docker and remote sandboxes.',
+  }),
+  imageTag: setting(text().nullable().default(null), {
+    env: ['AGENT_SERVER_IMAGE_TAG'],
+    about: 'Tag of that image.',
+  }),
+  environment: setting(variables().default({}), {
+    env: ['OH_AGENT_SERVER_ENV'],
+    about:
+      'Variables for every agent-server, a JSON object. Those of this server that begin with `LLM_` or `LMNR_` are handed on too.',
+  }),
+});
+
+const llm = z.object({
+  model: setting(text().nullable().default(null), {
+    env: ['LLM_MODEL'],
+    about: 'Model of users who have not chosen one, `provider/model`.',
+  }),
+  apiKey: setting(secret(), { env: ['LLM_API_KEY'], about: 'Key for that model.' }),
+  baseUrl: setting(webAddress().nullable().default(null), {
+    env: ['LLM_BASE_URL'],
+    about: 'Address of its API.',
+    fallback: "the provider's own",
+  }),
+});
+
+const auth = z.object({
+  strategy: setting(
+    z
+      .enum(['none', 'su', 'single_user_github'], 'must be none or single_user_github')
+      .transform((name) => (name === 'su' ? 'single_user_github' : name))
+      .default('none'),
+    {
+      env: ['OPENHANDS_AUTH_MODE'],
+      about: 'Who may use this instance: `none` = whoever reaches it, `single_user_github` (also `su`).',
+    },
+  ),
+  allowed: setting(text().nullable().default(null), {
+    env: ['SU_GITHUB_ALLOWED'],
+    about: 'The one GitHub account let in, by numeric id (better) or login.',
+  }),
+  githubClientId: setting(text().nullable().default(null), {
+    env: ['GITHUB_OAUTH_CLIENT_ID'],
+    about: 'OAuth application at GitHub.',
+  }),
+  githubClientSecret: setting(secret(), {
+    env: ['GITHUB_OAUTH_CLIENT_SECRET'],
+    about: 'Its secret.',
+  }),
+});
+
+const keys = z.object({
+  master: setting(secret(), {
+    env: ['JWT_SECRET'],
+    about:
+      'Master key for everything encrypted at rest, 32 characters or more; or a JSON list of keys, newest first.',
+    fallback: 'made in `<data directory>/.keys`',
+  }),
+});
+
+const LOG_LEVELS = {
+  trace: 'trace',
+  debug: 'debug',
+  info: 'info',
+  warn: 'warn',
+  error: 'error',
+  fatal: 'fatal',
+};
+const LOG_ALIASES: Record<string, string> = {
+  ...LOG_LEVELS,
+  warning: 'warn',
+  critical: 'fatal',
+  notset: 'trace',
+};
+
+const log = z.object({
+  level: setting(
+    z
+      .preprocess(
+        (value) => (typeof value === 'string' ? (LOG_ALIASES[value.toLowerCase()] ?? value) : value),
+        z.enum(LOG_LEVELS, 'must be trace, debug, info, warn, error or fatal'),
+      )
+      .default('info'),
+    { env: ['LOG_LEVEL'], about: 'Least important messages that are logged.' },
+  ),
+  json: setting(flag().nullable().default(null), {
+    env: ['LOG_JSON'],
+    about: 'Whether log lines are JSON.',
+    fallback: 'JSON, except on a terminal',
+  }),
+});
+
+/** The sections of `config.toml`; names there are the same in snake case (`[server] public_url`). */
+export const ConfigSchema = z
+  .object({
+    data,
+    server,
+    database,
+    temporal,
+    sandboxes,
+    docker,
+    remote,
+    agentServer,
+    llm,
+    auth,
+    keys,
+    log,
+  })
+  .superRefine((config, context) => {
+    if (config.auth.strategy !== 'single_user_github') return;
+    for (const name of ['allowed', 'githubClientId', 'githubClientSecret'] as const) {
+      if (config.auth[name] !== null) continue;
+      context.addIssue({
+        code: 'custom',
+        path: ['auth', name],
+        message: 'is needed by the auth strategy single_user_github',
+      });
+    }
+  });
