@@ -1,0 +1,257 @@
+/** Calls about conversations and their events (agent-server contract 7, 9, 11). */
+import { z } from 'zod';
+import { AgentEventPage, ConversationInfo, Success } from './schemas.js';
+import type { AgentEvent } from './schemas.js';
+import type { Call, CallOptions, Transport } from './transport.js';
+
+/**
+ * Limit of calls that wait for a running tool call (message, pause, PATCH, DELETE): just below the five
+ * minutes after which `fetch` itself gives up.
+ */
+const WAITS_FOR_TOOL_MS = 290_000;
+/** Limit of a start: MCP servers are connected and the workspace is prepared within it. */
+const START_MS = 120_000;
+/** The server refuses a hundred and more. */
+const IDS_PER_CALL = 99;
+
+/** Body of a start; see the contract for its many fields. `conversation_id` makes repeating it harmless. */
+export interface StartConversationBody {
+  conversation_id: string;
+  workspace: { working_dir: string };
+  [field: string]: unknown;
+}
+
+/** A message for the agent. */
+export interface OutgoingMessage {
+  role: 'user' | 'system' | 'assistant' | 'tool';
+  content: readonly Record<string, unknown>[];
+  /** Starts the agent if it is not running. */
+  run: boolean;
+}
+
+export interface EventFilter {
+  /** Full Python path of the class for servers before 1.58 (the short name finds nothing there). */
+  kind?: string;
+  source?: string;
+  /** Case-insensitive part of a message text. */
+  body?: string;
+  timestampGte?: string;
+  timestampLt?: string;
+}
+
+export interface EventPageRequest extends EventFilter {
+  /** Id of the first event wanted. An unknown one silently starts from the beginning. */
+  pageId?: string;
+  /** 1 to 100. */
+  limit?: number;
+  sortOrder?: 'TIMESTAMP' | 'TIMESTAMP_DESC';
+}
+
+export function conversationCalls(transport: Transport) {
+  /** Unknown conversations are 400 in old servers, 404 in newer ones. */
+  async function known(call: Call): Promise<boolean> {
+    const answer = await transport.send({ ...call, accept: [400, 404] });
+    if (answer.status === 400 || answer.status === 404) return false;
+    return transport.read(call, answer, Success).success;
+  }
+
+  return {
+    /**
+     * Starts a conversation. With an id that is open already nothing is started and its present state is
+     * returned with `created: false`; a failed start leaves such a conversation behind.
+     */
+    async startConversation(
+      body: StartConversationBody,
+      options: CallOptions = {},
+    ): Promise<{ created: boolean; conversation: ConversationInfo }> {
+      const call: Call = {
+        method: 'POST',
+        path: '/api/conversations',
+        body,
+        idempotent: true,
+        timeoutMs: START_MS,
+        ...options,
+      };
+      const answer = await transport.send(call);
+      return { created: answer.status === 201, conversation: transport.read(call, answer, ConversationInfo) };
+    },
+
+    /** One conversation, or null if the server does not know it. */
+    async conversation(id: string, options: CallOptions = {}): Promise<ConversationInfo | null> {
+      const call: Call = { method: 'GET', path: pathOf(id), idempotent: true, accept: [404], ...options };
+      const answer = await transport.send(call);
+      return answer.status === 404 ? null : transport.read(call, answer, ConversationInfo);
+    },
+
+    /** Conversations in the order of `ids`, null for what the server does not know. */
+    async conversations(
+      ids: readonly string[],
+      options: CallOptions = {},
+    ): Promise<(ConversationInfo | null)[]> {
+      const pages: string[][] = [];
+      for (let at = 0; at < ids.length; at += IDS_PER_CALL) pages.push(ids.slice(at, at + IDS_PER_CALL));
+      const answers = await Promise.all(
+        pages.map((page) =>
+          transport.json(
+            {
+              method: 'GET',
+              path: '/api/conversations',
+              query: page.map((id) => ['ids', id] as const),
+              idempotent: true,
+              ...options,
+            },
+            z.array(ConversationInfo.nullable()),
+          ),
+        ),
+      );
+      return answers.flat();
+    },
+
+    /** Sets title (1 to 200 characters) or tags (replaces all). False if the conversation is unknown. */
+    patchConversation: (
+      id: string,
+      change: { title?: string; tags?: Record<string, string> },
+      options: CallOptions = {},
+    ): Promise<boolean> =>
+      known({
+        method: 'PATCH',
+        path: pathOf(id),
+        body: change,
+        idempotent: true,
+        timeoutMs: WAITS_FOR_TOOL_MS,
+        ...options,
+      }),
+
+    /** Stops it and removes its directory; the workspace stays. False if it is unknown. */
+    deleteConversation: (id: string, options: CallOptions = {}): Promise<boolean> =>
+      known({
+        method: 'DELETE',
+        path: pathOf(id),
+        idempotent: true,
+        timeoutMs: WAITS_FOR_TOOL_MS,
+        ...options,
+      }),
+
+    /**
+     * Hands over a message; waits for a running tool call. Never repeated by itself: after `unreachable` or
+     * `timeout` the log tells whether it arrived.
+     */
+    async sendMessage(id: string, message: OutgoingMessage, options: CallOptions = {}): Promise<void> {
+      await transport.send({
+        method: 'POST',
+        path: `${pathOf(id)}/events`,
+        body: message,
+        idempotent: false,
+        timeoutMs: WAITS_FOR_TOOL_MS,
+        ...options,
+      });
+    },
+
+    /** Stops it after the current step; waits for a running tool call. False if it is unknown. */
+    pause: (id: string, options: CallOptions = {}): Promise<boolean> =>
+      known({
+        method: 'POST',
+        path: `${pathOf(id)}/pause`,
+        idempotent: true,
+        timeoutMs: WAITS_FOR_TOOL_MS,
+        ...options,
+      }),
+
+    /** Stops it at once, model and tool calls too. False if it is unknown. */
+    interrupt: (id: string, options: CallOptions = {}): Promise<boolean> =>
+      known({ method: 'POST', path: `${pathOf(id)}/interrupt`, idempotent: true, ...options }),
+
+    /** Lets it go on; `running` if it did already. Started without anything to do it just stays as it is. */
+    async run(id: string, options: CallOptions = {}): Promise<'started' | 'running'> {
+      const answer = await transport.send({
+        method: 'POST',
+        path: `${pathOf(id)}/run`,
+        idempotent: true,
+        accept: [409],
+        ...options,
+      });
+      return answer.status === 409 ? 'running' : 'started';
+    },
+
+    /**
+     * Changes the model. `llm.usage_id` must be one that this conversation has not used: with a known one the
+     * server answers success and keeps the old model. Forgotten at a restart of the server.
+     */
+    async switchLlm(
+      id: string,
+      llm: { usage_id: string; [field: string]: unknown },
+      options: CallOptions = {},
+    ): Promise<void> {
+      await transport.send({
+        method: 'POST',
+        path: `${pathOf(id)}/switch_llm`,
+        body: { llm },
+        idempotent: true,
+        ...options,
+      });
+    },
+
+    /** A page of the log, in log order or in reverse. */
+    searchEvents: (
+      id: string,
+      request: EventPageRequest = {},
+      options: CallOptions = {},
+    ): Promise<AgentEventPage> => searchEvents(transport, id, request, options),
+
+    /** The whole log from `fromEventId` (inclusive) or from the beginning, page by page. */
+    async *eventsFrom(
+      id: string,
+      fromEventId: string | null = null,
+      options: CallOptions = {},
+    ): AsyncGenerator<AgentEvent> {
+      let pageId = fromEventId ?? undefined;
+      do {
+        const page = await searchEvents(transport, id, { pageId, limit: 100 }, options);
+        yield* page.items;
+        pageId = page.next_page_id ?? undefined;
+      } while (pageId !== undefined);
+    },
+
+    /** Number of stored events. */
+    countEvents: (id: string, filter: EventFilter = {}, options: CallOptions = {}): Promise<number> =>
+      transport.json(
+        {
+          method: 'GET',
+          path: `${pathOf(id)}/events/count`,
+          query: filterQuery(filter),
+          idempotent: true,
+          ...options,
+        },
+        z.number(),
+      ),
+  };
+}
+
+const pathOf = (id: string): string => `/api/conversations/${encodeURIComponent(id)}`;
+
+function searchEvents(
+  transport: Transport,
+  id: string,
+  request: EventPageRequest,
+  options: CallOptions,
+): Promise<AgentEventPage> {
+  const query = filterQuery(request);
+  if (request.pageId !== undefined) query.push(['page_id', request.pageId]);
+  if (request.limit !== undefined) query.push(['limit', String(request.limit)]);
+  if (request.sortOrder !== undefined) query.push(['sort_order', request.sortOrder]);
+  return transport.json(
+    { method: 'GET', path: `${pathOf(id)}/events/search`, query, idempotent: true, ...options },
+    AgentEventPage,
+  );
+}
+
+function filterQuery(filter: EventFilter): [string, string][] {
+  const named: [string, string | undefined][] = [
+    ['kind', filter.kind],
+    ['source', filter.source],
+    ['body', filter.body],
+    ['timestamp__gte', filter.timestampGte],
+    ['timestamp__lt', filter.timestampLt],
+  ];
+  return named.filter((pair): pair is [string, string] => pair[1] !== undefined);
+}

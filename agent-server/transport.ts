@@ -1,0 +1,184 @@
+/** One HTTP call to an agent-server: time limit, authentication, errors, and one more try on a stale connection. */
+import type { z } from 'zod';
+import { AgentServerError, maskValues, reasonOf, truncate } from './errors.js';
+
+/** What every call of the client accepts. */
+export interface CallOptions {
+  /** Aborts the call; it then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /** Limit for the whole call in milliseconds; each call has a sensible default. */
+  timeoutMs?: number;
+}
+
+export interface TransportSettings {
+  /** For example `http://127.0.0.1:8700`, without trailing slash. */
+  baseUrl: string;
+  /** Sent as `X-Session-API-Key`; null for servers without authentication. */
+  sessionApiKey: string | null;
+  /** Replaces the global `fetch` in tests. */
+  fetch?: typeof fetch;
+  /** Milliseconds for calls that have no limit of their own; 30 s if left out. */
+  defaultTimeoutMs?: number;
+  /** Values that must not appear in any error text; the session key is always masked. */
+  secrets?: readonly string[];
+}
+
+export interface Call extends CallOptions {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  /** Path with encoded segments; the query goes into `query`. */
+  path: string;
+  query?: readonly (readonly [string, string])[];
+  /** Sent as JSON, a form as multipart. */
+  body?: unknown;
+  /** True when a repetition does no harm: such a call is made again if a kept-alive connection turns out dead. */
+  idempotent: boolean;
+  /** Statuses besides 2xx that the caller wants to see instead of an error. */
+  accept?: readonly number[];
+}
+
+export interface Answer {
+  status: number;
+  bytes: Uint8Array;
+}
+
+/** Performs calls. */
+export interface Transport {
+  readonly baseUrl: string;
+  /** @throws {AgentServerError}, or the reason of `signal` */
+  send(call: Call): Promise<Answer>;
+  /** `send`, and the body read as JSON in the form of `schema`. */
+  json<S extends z.ZodType>(call: Call, schema: S): Promise<z.infer<S>>;
+  /** Reads an answer's body as JSON in the form of `schema`. */
+  read<S extends z.ZodType>(call: Call, answer: Answer, schema: S): z.infer<S>;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+export function createTransport(settings: TransportSettings): Transport {
+  const { baseUrl, sessionApiKey } = settings;
+  const fetchFn = settings.fetch ?? fetch;
+  const secrets = [...(settings.secrets ?? []), ...(sessionApiKey === null ? [] : [sessionApiKey])];
+
+  const failure = (
+    call: Call,
+    kind: AgentServerError['kind'],
+    status: number | null,
+    detail: string,
+    cause?: unknown,
+  ): AgentServerError =>
+    new AgentServerError({
+      kind,
+      status,
+      call: `${call.method} ${call.path}`,
+      detail: maskValues(detail, secrets),
+      cause,
+    });
+
+  async function attempt(call: Call): Promise<Answer> {
+    const timeoutMs = call.timeoutMs ?? settings.defaultTimeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const timeout = AbortSignal.timeout(timeoutMs);
+    try {
+      const response = await fetchFn(urlOf(baseUrl, call), {
+        method: call.method,
+        signal: call.signal ? AbortSignal.any([call.signal, timeout]) : timeout,
+        redirect: 'error',
+        ...contentOf(call.body, sessionApiKey),
+      });
+      return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
+    } catch (error) {
+      call.signal?.throwIfAborted();
+      const code = codeOf(error);
+      if (timeout.aborted || TIMEOUT_CODES.has(code)) {
+        throw failure(call, 'timeout', null, `no answer from ${baseUrl} within ${timeoutMs / 1000} s`, error);
+      }
+      if (code === 'ECONNREFUSED') {
+        throw failure(call, 'refused', null, `nothing listens at ${baseUrl} (connection refused)`, error);
+      }
+      const reason = truncate(code || messageOf(error));
+      throw failure(call, 'unreachable', null, `the connection to ${baseUrl} failed: ${reason}`, error);
+    }
+  }
+
+  async function send(call: Call): Promise<Answer> {
+    let answer: Answer;
+    try {
+      answer = await attempt(call);
+    } catch (error) {
+      // A server that was frozen, or restarted, resets connections that were kept alive; a new one works.
+      if (!call.idempotent || !(error instanceof AgentServerError) || !isStale(error)) throw error;
+      answer = await attempt(call);
+    }
+    const ok = (answer.status >= 200 && answer.status < 300) || call.accept?.includes(answer.status) === true;
+    if (!ok) {
+      throw failure(call, 'http', answer.status, reasonOf(answer.status, textOf(answer.bytes)));
+    }
+    return answer;
+  }
+
+  function read<S extends z.ZodType>(call: Call, answer: Answer, schema: S): z.infer<S> {
+    const text = textOf(answer.bytes);
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      const detail = truncate(`HTTP ${answer.status}, but the body is not JSON: ${text}`);
+      throw failure(call, 'http', answer.status, detail, error);
+    }
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    const issues = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+    const detail = truncate(`HTTP ${answer.status} with an unexpected body: ${issues}`);
+    throw failure(call, 'http', answer.status, detail, parsed.error);
+  }
+
+  return {
+    baseUrl,
+    send,
+    read,
+    json: async (call, schema) => read(call, await send(call), schema),
+  };
+}
+
+function urlOf(baseUrl: string, call: Call): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of call.query ?? []) query.append(name, value);
+  return `${baseUrl}${call.path}${query.size === 0 ? '' : `?${query.toString()}`}`;
+}
+
+function contentOf(
+  body: unknown,
+  sessionApiKey: string | null,
+): { headers: Record<string, string>; body?: string | FormData } {
+  const headers: Record<string, string> =
+    sessionApiKey === null ? {} : { 'X-Session-API-Key': sessionApiKey };
+  if (body === undefined) return { headers };
+  if (body instanceof FormData) return { headers, body };
+  return { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}
+
+export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+
+const TIMEOUT_CODES = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+  'ETIMEDOUT',
+]);
+const STALE_CODES = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+
+function isStale(error: AgentServerError): boolean {
+  return error.kind === 'unreachable' && STALE_CODES.has(codeOf(error.cause));
+}
+
+/** The system's or undici's code of a failed `fetch`, which hides it in `cause`; empty if there is none. */
+function codeOf(error: unknown): string {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as { code?: unknown };
+    if (typeof code === 'string') return code;
+  }
+  return '';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
