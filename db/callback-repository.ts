@@ -1,0 +1,221 @@
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { randomUUID } from 'node:crypto';
+import type { CallbackProcessor } from '../contract/start-task.js';
+import type { Database } from './database.js';
+import type { Executor } from './executor.js';
+import { callbackQueue, eventCallbackResults, eventCallbacks, type CallbackStatus } from './schema/index.js';
+
+export type CallbackRecord = typeof eventCallbacks.$inferSelect;
+
+/** Kind of event that each processor is run for (contract 7). */
+const EVENT_KIND_OF: Record<CallbackProcessor['kind'], string> = {
+  SetTitleCallbackProcessor: 'MessageEvent',
+  LoggingCallbackProcessor: 'MessageEvent',
+  GithubV1CallbackProcessor: 'ConversationStateUpdateEvent',
+};
+
+/** One event for which one callback waits. */
+export interface QueuedCallback {
+  ordinal: number;
+  eventId: string;
+  /** How often it has been taken up before: more than zero after a crash or a time-out. */
+  attempts: number;
+  callback: CallbackRecord;
+}
+
+/** What running a callback for an event led to; absent members change nothing. */
+export interface CallbackOutcome {
+  result?: { status: 'SUCCESS' | 'ERROR'; detail: string | null };
+  /** New status of the callback. */
+  status?: CallbackStatus;
+}
+
+/**
+ * Serializes, until the transaction ends, what changes the events and callbacks of one conversation: ordinals become
+ * visible in order, and no event falls between its arrival and the registration of a callback.
+ */
+export async function lockConversationEvents(tx: Executor, conversationId: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${conversationId}, 3))`);
+}
+
+/**
+ * Registers processors, one of each kind per conversation: a repetition changes nothing. Events of their kind that
+ * have arrived already are queued as well. The caller holds {@link lockConversationEvents}.
+ */
+export async function registerCallbacks(
+  tx: Executor,
+  conversationId: string,
+  processors: readonly CallbackProcessor[],
+): Promise<void> {
+  if (processors.length === 0) return;
+  const now = new Date();
+  const registered = await tx
+    .insert(eventCallbacks)
+    .values(
+      processors.map((processor) => ({
+        id: randomUUID(),
+        conversationId,
+        processor,
+        processorKind: processor.kind,
+        eventKind: EVENT_KIND_OF[processor.kind],
+        status: 'ACTIVE' as const,
+        createdAt: now,
+        updatedAt: now,
+      })),
+    )
+    .onConflictDoNothing()
+    .returning({ id: eventCallbacks.id });
+  if (registered.length === 0) return;
+  await tx.execute(sql`
+    insert into callback_queue (callback_id, conversation_id, event_id)
+    select event_callbacks.id, event_callbacks.conversation_id, event_index.event_id
+    from event_callbacks
+    join event_index
+      on event_index.conversation_id = event_callbacks.conversation_id and event_index.kind = event_callbacks.event_kind
+    where event_callbacks.id = any(${sql.param(registered.map(({ id }) => id))}::text[])
+    order by event_index.ordinal
+    on conflict do nothing`);
+}
+
+/**
+ * Queues new events for the active callbacks of their kind, in the given order; part of the transaction that makes
+ * the events visible, so that no crash can part the two.
+ * @returns how many entries were added.
+ */
+export async function enqueueCallbacks(
+  tx: Executor,
+  conversationId: string,
+  events: readonly { id: string; kind: string }[],
+): Promise<number> {
+  const queued = await tx.execute(sql`
+    insert into callback_queue (callback_id, conversation_id, event_id)
+    select event_callbacks.id, event_callbacks.conversation_id, event.id
+    from unnest(
+      ${sql.param(events.map(({ id }) => id))}::text[], ${sql.param(events.map(({ kind }) => kind))}::text[]
+    ) with ordinality as event (id, kind, position)
+    join event_callbacks
+      on event_callbacks.conversation_id = ${conversationId}
+      and event_callbacks.event_kind = event.kind
+      and event_callbacks.status = 'ACTIVE'
+    order by event.position
+    on conflict do nothing`);
+  return queued.rowCount ?? 0;
+}
+
+/** Callbacks of conversations and the queue of events that wait for them. */
+export class CallbackRepository {
+  constructor(private readonly database: Database) {}
+
+  /** Registers processors; see {@link registerCallbacks}. */
+  async register(conversationId: string, processors: readonly CallbackProcessor[]): Promise<void> {
+    await this.database.transaction(async (tx) => {
+      await lockConversationEvents(tx, conversationId);
+      await registerCallbacks(tx, conversationId, processors);
+    });
+  }
+
+  /** The callbacks of a conversation, oldest first. */
+  async ofConversation(conversationId: string): Promise<CallbackRecord[]> {
+    return this.database
+      .select()
+      .from(eventCallbacks)
+      .where(eq(eventCallbacks.conversationId, conversationId))
+      .orderBy(asc(eventCallbacks.createdAt), asc(eventCallbacks.id));
+  }
+
+  /** All that waits for the event at the head of the queue, counted as taken up once more; empty when nothing waits. */
+  async takeNext(conversationId: string): Promise<QueuedCallback[]> {
+    const taken = await this.database
+      .update(callbackQueue)
+      .set({ attempts: sql`${callbackQueue.attempts} + 1` })
+      .where(
+        and(
+          eq(callbackQueue.conversationId, conversationId),
+          sql`${callbackQueue.eventId} = (
+            select head.event_id from callback_queue head
+            where head.conversation_id = ${conversationId} order by head.ordinal limit 1)`,
+        ),
+      )
+      .returning();
+    if (taken.length === 0) return [];
+    const callbacks = await this.database
+      .select()
+      .from(eventCallbacks)
+      .where(
+        inArray(
+          eventCallbacks.id,
+          taken.map(({ callbackId }) => callbackId),
+        ),
+      );
+    const byId = new Map(callbacks.map((callback) => [callback.id, callback]));
+    return taken
+      .flatMap(({ ordinal, eventId, attempts, callbackId }) => {
+        const callback = byId.get(callbackId);
+        return callback ? [{ ordinal, eventId, attempts: attempts - 1, callback }] : [];
+      })
+      .sort((a, b) => a.ordinal - b.ordinal);
+  }
+
+  /** Records what came of a queued callback and takes it off the queue; a second result for the event is not kept. */
+  async finish(queued: QueuedCallback, outcome: CallbackOutcome): Promise<void> {
+    await this.database.transaction(async (tx) => {
+      const now = new Date();
+      const { callback, eventId, ordinal } = queued;
+      if (outcome.result) {
+        await tx
+          .insert(eventCallbackResults)
+          .values({
+            id: randomUUID(),
+            callbackId: callback.id,
+            eventId,
+            conversationId: callback.conversationId,
+            ...outcome.result,
+            createdAt: now,
+          })
+          .onConflictDoNothing();
+      }
+      if (outcome.status) {
+        await tx
+          .update(eventCallbacks)
+          .set({ status: outcome.status, updatedAt: now })
+          .where(eq(eventCallbacks.id, callback.id));
+      }
+      await tx.delete(callbackQueue).where(eq(callbackQueue.ordinal, ordinal));
+    });
+  }
+
+  /** Ends a callback by order: it selects no further event, and what waits for it is dropped when its turn comes. */
+  async disable(callbackId: string): Promise<void> {
+    await this.database
+      .update(eventCallbacks)
+      .set({ status: 'DISABLED', updatedAt: new Date() })
+      .where(eq(eventCallbacks.id, callbackId));
+  }
+
+  /** How many entries wait. */
+  async remaining(conversationId: string): Promise<number> {
+    return this.database.$count(callbackQueue, eq(callbackQueue.conversationId, conversationId));
+  }
+
+  /** Conversations for which something waits: a worker that starts wakes them, whoever failed to. */
+  async conversationsWithQueuedCallbacks(): Promise<string[]> {
+    const rows = await this.database
+      .selectDistinct({ conversationId: callbackQueue.conversationId })
+      .from(callbackQueue);
+    return rows.map(({ conversationId }) => conversationId);
+  }
+
+  /** Results recorded for a conversation, in the order in which they were. */
+  async results(conversationId: string): Promise<(typeof eventCallbackResults.$inferSelect)[]> {
+    return this.database
+      .select()
+      .from(eventCallbackResults)
+      .where(eq(eventCallbackResults.conversationId, conversationId))
+      .orderBy(asc(eventCallbackResults.createdAt));
+  }
+
+  /** Removes callbacks, their queue and their results. */
+  async deleteOfConversation(conversationId: string): Promise<void> {
+    await this.database.delete(eventCallbacks).where(eq(eventCallbacks.conversationId, conversationId));
+  }
+}
