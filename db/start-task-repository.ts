@@ -93,35 +93,33 @@ export class StartTaskRepository {
       where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)`);
   }
 
-  /** Makes the staged request a start task in WORKING; repeated, it changes nothing. */
-  async accept(
-    taskId: string,
-  ): Promise<{ conversationId: string; request: EffectiveStartRequest; createdByUserId: string | null }> {
+  /** Makes the staged request a start task in WORKING; repeated, it changes nothing and tells where the task stands. */
+  async accept(taskId: string): Promise<{ status: StartStatus }> {
     return this.database.transaction(async (tx) => {
-      const [staged] = await tx.select().from(startRequests).where(eq(startRequests.id, taskId));
+      const [staged] = await tx
+        .select({
+          conversationId: startRequests.conversationId,
+          createdByUserId: startRequests.createdByUserId,
+        })
+        .from(startRequests)
+        .where(eq(startRequests.id, taskId));
       if (!staged) throw new StartRequestMissing(taskId);
       const now = new Date();
       const inserted = await tx
         .insert(startTasks)
-        .values({
-          id: taskId,
-          conversationId: staged.conversationId,
-          createdByUserId: staged.createdByUserId,
-          status: 'WORKING',
-          createdAt: now,
-          updatedAt: now,
-        })
+        .values({ id: taskId, ...staged, status: 'WORKING', createdAt: now, updatedAt: now })
         .onConflictDoNothing()
         .returning({ id: startTasks.id });
-      if (inserted.length > 0) {
-        await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
-        await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
+      if (inserted.length === 0) {
+        const [task] = await tx
+          .select({ status: startTasks.status })
+          .from(startTasks)
+          .where(eq(startTasks.id, taskId));
+        return { status: task?.status ?? 'WORKING' };
       }
-      return {
-        conversationId: staged.conversationId,
-        request: staged.request,
-        createdByUserId: staged.createdByUserId,
-      };
+      await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
+      await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
+      return { status: 'WORKING' };
     });
   }
 

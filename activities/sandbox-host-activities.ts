@@ -1,0 +1,159 @@
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { AgentServerClient } from '../agent-server/client.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import { purposes, type Vault } from '../identity/vault.js';
+import { SandboxRefusal, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
+import type { HostWatcher } from '../sandboxes/host-watcher.js';
+import { candidatePorts, isPortFree, type PortRange } from '../sandboxes/ports.js';
+import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
+
+export interface SandboxHostDeps {
+  /** Id of this machine, as stored in its host directory. */
+  hostId: string;
+  backend: SandboxBackend;
+  sandboxes: SandboxRepository;
+  vault: Vault;
+  watcher: HostWatcher;
+  /** Address on which sandboxes listen, where ports are tried. */
+  address: string;
+  ports: PortRange;
+  /** Where agent-servers post their webhooks, without trailing slash. */
+  webhookBaseUrl: string;
+  /** Further variables for every agent-server. */
+  environment: Record<string, string>;
+  /** How long a boot may show no progress, in milliseconds. */
+  startupTimeoutMs: number;
+  createClient: (target: { baseUrl: string; sessionApiKey: string }) => Pick<AgentServerClient, 'serverInfo'>;
+}
+
+/** Where a boot ended: here, or it has to go on at the host that claimed the sandbox before. */
+export type BootResult = { outcome: 'running'; hostId: string } | { outcome: 'elsewhere'; hostId: string };
+
+/** How often a boot is tried with another port after somebody took the leased one. */
+const PORT_ATTEMPTS = 5;
+
+/** What only the machine that owns a sandbox can do. Each may run twice, so each first looks what is there. */
+export function createSandboxHostActivities(deps: SandboxHostDeps) {
+  const { hostId, backend, sandboxes, vault, watcher } = deps;
+
+  const rowOf = async (sandboxId: string): Promise<SandboxRecord> => {
+    const row = await sandboxes.read(sandboxId);
+    if (row && !row.deletedAt) return row;
+    throw ApplicationFailure.nonRetryable(`sandbox ${sandboxId} was deleted`, 'SandboxDeleted');
+  };
+
+  /** The thing itself, as found on this host; the row's handle is only a note of it. */
+  const find = (sandboxId: string): Promise<SandboxHandle | null> => backend.find(sandboxId);
+
+  /** A port of this host that nobody else uses, leased to the sandbox; `refused` ports are not tried again. */
+  const leasePort = async (sandboxId: string, refused: ReadonlySet<number>): Promise<number> => {
+    const held = await sandboxes.leasedPort(hostId, sandboxId);
+    if (held !== null && !refused.has(held) && (await isPortFree(deps.address, held))) return held;
+    const leased = await sandboxes.leasedPorts(hostId);
+    for (const port of candidatePorts(deps.ports, sandboxId)) {
+      if (leased.has(port) || refused.has(port) || !(await isPortFree(deps.address, port))) continue;
+      if (await sandboxes.leasePort(hostId, port, sandboxId)) return port;
+    }
+    throw ApplicationFailure.nonRetryable(
+      `All ports from ${deps.ports.first} to ${deps.ports.last} are in use: delete sandboxes or widen CALLBOARD_PORT_RANGE.`,
+      'NoFreePort',
+    );
+  };
+
+  const launchAndAwait = async (row: SandboxRecord, refused: Set<number>): Promise<void> => {
+    const sandboxId = row.id;
+    const [sessionApiKey, secretKey] = await Promise.all([
+      vault.open(purposes.sessionKey(sandboxId), row.sessionApiKey),
+      vault.open(purposes.secretKey(sandboxId), row.secretKey),
+    ]);
+    const port = (await find(sandboxId))?.port ?? (await leasePort(sandboxId, refused));
+    const handle = await backend.launch({
+      sandboxId,
+      specId: row.specId,
+      port,
+      sessionApiKey,
+      secretKey,
+      webhookBaseUrl: deps.webhookBaseUrl,
+      environment: deps.environment,
+    });
+    await sandboxes.recordHandle(sandboxId, { handle: { ...handle } });
+    heartbeat({ phase: 'booting', port: handle.port });
+    await awaitReady({
+      backend,
+      sandboxId,
+      handle,
+      startupTimeoutMs: deps.startupTimeoutMs,
+      signal: cancellationSignal(),
+      secrets: [sessionApiKey, secretKey],
+      onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
+    });
+    const info = await deps.createClient({ baseUrl: handle.url, sessionApiKey }).serverInfo();
+    await sandboxes.setStatus(sandboxId, 'RUNNING', {
+      handle: { ...handle },
+      agentServerUrl: handle.url,
+      workingDirectory: handle.workingDirectory,
+      exposedUrls: [{ name: 'AGENT_SERVER', url: handle.url, port: handle.port }],
+      agentServerVersion: info.version ?? 'unknown',
+      usableTools: info.usable_tools ?? [],
+    });
+    watcher.watch(sandboxId, handle);
+  };
+
+  return {
+    /**
+     * Brings a sandbox up, or takes over what an earlier attempt began, and waits until its agent-server answers.
+     * The row is RUNNING when this returns.
+     */
+    async boot(sandboxId: string): Promise<BootResult> {
+      const row = await rowOf(sandboxId);
+      const owner = await sandboxes.claimHost(sandboxId, hostId);
+      if (owner !== hostId) return { outcome: 'elsewhere', hostId: owner };
+      const refused = new Set<number>();
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await launchAndAwait(row, refused);
+          return { outcome: 'running', hostId };
+        } catch (err) {
+          if (err instanceof SandboxNotReady && err.type === 'SandboxPortTaken' && attempt < PORT_ATTEMPTS) {
+            const port = await sandboxes.leasedPort(hostId, sandboxId);
+            if (port !== null) refused.add(port);
+            continue;
+          }
+          if (err instanceof SandboxNotReady || err instanceof SandboxRefusal) {
+            throw ApplicationFailure.nonRetryable(err.message, err.type);
+          }
+          throw err; // anything else is worth another try
+        }
+      }
+    },
+
+    /** Freezes it. */
+    async suspend(sandboxId: string): Promise<{ state: 'paused' | 'gone' }> {
+      const handle = await find(sandboxId);
+      if (!handle) return { state: 'gone' };
+      watcher.unwatch(sandboxId); // this change is wanted, not observed
+      await backend.pause(sandboxId, handle);
+      watcher.watch(sandboxId, handle);
+      return { state: 'paused' };
+    },
+
+    /** Thaws it; `gone` when there is nothing to thaw. */
+    async awaken(sandboxId: string): Promise<{ state: 'running' | 'gone' }> {
+      const handle = await find(sandboxId);
+      if (!handle) return { state: 'gone' };
+      watcher.unwatch(sandboxId);
+      await backend.resume(sandboxId, handle);
+      watcher.watch(sandboxId, handle);
+      return { state: 'running' };
+    },
+
+    /** Ends it and removes everything of it from this host. */
+    async destroy(sandboxId: string): Promise<void> {
+      watcher.unwatch(sandboxId);
+      await backend.destroy(sandboxId, await find(sandboxId));
+    },
+  };
+}
+
+export type SandboxHostActivities = ReturnType<typeof createSandboxHostActivities>;

@@ -1,0 +1,149 @@
+import { ApplicationFailure } from '@temporalio/common';
+import { and, asc, count, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { base62, hexId } from '../contract/ids.js';
+import { isTerminal, type StartStatus } from '../contract/start-task.js';
+import type { Database } from '../db/database.js';
+import type { SandboxRepository } from '../db/sandbox-repository.js';
+import { conversations, sandboxes } from '../db/schema/index.js';
+import {
+  StartRequestMissing,
+  type StartTaskRecord,
+  type StartTaskRepository,
+  type TransitionFields,
+} from '../db/start-task-repository.js';
+import type { createSandboxRow } from '../identity/new-sandbox.js';
+
+/** How long the phases of a start may take, in seconds. */
+export interface StartLimits {
+  cloneSeconds: number;
+  setupScriptSeconds: number;
+}
+
+/** Which running sandbox a new conversation may join (contract 5.6). */
+export type GroupingStrategy =
+  'NO_GROUPING' | 'ADD_TO_ANY' | 'GROUP_BY_NEWEST' | 'LEAST_RECENTLY_USED' | 'FEWEST_CONVERSATIONS';
+
+/** Conversations that one sandbox takes under a grouping strategy (contract 5.6). */
+const GROUP_SIZE = 20;
+
+export interface StartTaskActivityDeps {
+  database: Database;
+  startTasks: StartTaskRepository;
+  sandboxes: SandboxRepository;
+  limits: StartLimits;
+  /** Spec of a sandbox made for a start. */
+  defaultSpecId: string;
+  /** Makes keys and row of a new sandbox; repeated with the same id, it changes nothing. */
+  newSandbox: (sandbox: Parameters<typeof createSandboxRow>[1]) => Promise<unknown>;
+  groupingStrategy: (userId: string | null) => Promise<GroupingStrategy>;
+}
+
+/** Short SQL steps of a start, run as local activities: each may run again after a crash and then changes nothing. */
+export function createStartTaskActivities(deps: StartTaskActivityDeps) {
+  const { database, startTasks, limits } = deps;
+
+  /** Running sandboxes of the user with room for one more, in list order (newest first). */
+  const groupCandidates = (userId: string | null) =>
+    database
+      .select({ id: sandboxes.id, createdAt: sandboxes.createdAt, conversations: count(conversations.id) })
+      .from(sandboxes)
+      .leftJoin(
+        conversations,
+        and(eq(conversations.sandboxId, sandboxes.id), isNull(conversations.deletedAt)),
+      )
+      .where(
+        and(
+          userId === null ? isNull(sandboxes.createdByUserId) : eq(sandboxes.createdByUserId, userId),
+          inArray(sandboxes.status, ['RUNNING']),
+          isNull(sandboxes.deletedAt),
+        ),
+      )
+      .groupBy(sandboxes.id)
+      .having(sql`count(${conversations.id}) < ${GROUP_SIZE}`);
+
+  const joinable = async (userId: string | null): Promise<string | null> => {
+    const strategy = await deps.groupingStrategy(userId);
+    if (strategy === 'NO_GROUPING') return null;
+    const order = {
+      ADD_TO_ANY: [desc(sandboxes.createdAt), desc(sandboxes.id)],
+      GROUP_BY_NEWEST: [desc(sandboxes.createdAt), desc(sandboxes.id)],
+      LEAST_RECENTLY_USED: [asc(sandboxes.createdAt), asc(sandboxes.id)],
+      FEWEST_CONVERSATIONS: [sql`count(${conversations.id})`, desc(sandboxes.createdAt), desc(sandboxes.id)],
+    }[strategy];
+    const [first] = await groupCandidates(userId)
+      .orderBy(...order)
+      .limit(1);
+    return first?.id ?? null;
+  };
+
+  const taskOf = async (taskId: string): Promise<StartTaskRecord> => {
+    const task = await startTasks.read(taskId);
+    if (!task)
+      throw ApplicationFailure.nonRetryable(`start task ${taskId} does not exist`, 'StartTaskMissing');
+    return task;
+  };
+
+  /** The sandbox a caller named: it must exist and be the caller's, otherwise it is as if it did not exist. */
+  const givenSandbox = async (task: StartTaskRecord, sandboxId: string) => {
+    const row = await deps.sandboxes.read(sandboxId);
+    if (!row || row.deletedAt || row.createdByUserId !== task.createdByUserId) {
+      throw ApplicationFailure.nonRetryable(`500: Sandbox not found: ${sandboxId}`, 'SandboxNotFound');
+    }
+    if (row.status === 'ERROR') {
+      throw ApplicationFailure.nonRetryable(
+        `500: Sandbox status: ERROR${row.detail ? `: ${row.detail}` : ''}`,
+        'SandboxInError',
+      );
+    }
+    return { id: row.id, isNew: false };
+  };
+
+  /**
+   * The conversation's own id where the client chose one (contract 1.2), unless an earlier, failed start of it has
+   * used that up; `fallback` otherwise.
+   */
+  const freeSandboxId = async (
+    { request, createdAt }: StartTaskRecord,
+    fallback: string,
+  ): Promise<string> => {
+    if (!request.conversation_id) return fallback;
+    const id = hexId(request.conversation_id);
+    const row = await deps.sandboxes.read(id);
+    return !row || (!row.deletedAt && row.createdAt >= createdAt) ? id : fallback;
+  };
+
+  return {
+    /** Makes the staged request a start task in WORKING. */
+    async acceptStartTask(taskId: string): Promise<{ limits: StartLimits; ended: boolean }> {
+      try {
+        const { status } = await startTasks.accept(taskId);
+        return { limits, ended: isTerminal(status) };
+      } catch (err) {
+        if (err instanceof StartRequestMissing)
+          throw ApplicationFailure.nonRetryable(err.message, 'StartRequestMissing');
+        throw err;
+      }
+    },
+
+    /**
+     * The sandbox of a start: the one asked for, one to join, or a new row with keys of its own.
+     * @param candidate UUID from which a new sandbox's id is made, the same in every attempt.
+     */
+    async chooseSandbox(taskId: string, candidate: string): Promise<{ id: string; isNew: boolean }> {
+      const task = await taskOf(taskId);
+      const { request, createdByUserId } = task;
+      if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
+      const joined = await joinable(createdByUserId);
+      if (joined) return { id: joined, isNew: false };
+      const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
+      await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
+      return { id, isNew: true };
+    },
+
+    /** Writes and announces a status. */
+    advanceStartTask: (taskId: string, status: StartStatus, fields?: TransitionFields): Promise<void> =>
+      startTasks.advance(taskId, status, fields),
+  };
+}
+
+export type StartTaskActivities = ReturnType<typeof createStartTaskActivities>;

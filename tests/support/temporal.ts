@@ -1,0 +1,62 @@
+import { Connection } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time.js';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import {
+  bundleWorkflowCode,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundleWithSourceMap,
+} from '@temporalio/worker';
+import { randomUUID } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { registerSearchAttributes } from '../../cli/search-attributes.js';
+import { required } from './environment.js';
+
+export const WORKFLOWS_PATH = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
+
+/**
+ * Connects to the Temporal server of the test run, in a new namespace: task queues have fixed names, so files that run
+ * at the same time must not share one.
+ */
+export async function connectTemporal(): Promise<TestWorkflowEnvironment> {
+  const address = required('TEST_TEMPORAL_ADDRESS');
+  const namespace = `test-${randomUUID()}`;
+  const connection = await Connection.connect({ address });
+  try {
+    await connection.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: msToTs('1 day'),
+    });
+    await registerSearchAttributes(connection, namespace);
+  } finally {
+    await connection.close();
+  }
+  return TestWorkflowEnvironment.createFromExistingServer({ address, namespace });
+}
+
+/** The product's workflows, bundled from source; once per test file. */
+export const bundleWorkflows = (): Promise<WorkflowBundleWithSourceMap> =>
+  bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: quiet });
+
+const quiet = {
+  log: () => undefined,
+  trace: () => undefined,
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: (message: string) => process.stderr.write(`${message}\n`),
+};
+
+/** A queue of its own for each test. */
+export const uniqueTaskQueue = (): string => `test-${randomUUID()}`;
+
+export function createTestWorker(
+  environment: TestWorkflowEnvironment,
+  options: Omit<WorkerOptions, 'connection' | 'namespace'>,
+): Promise<Worker> {
+  return Worker.create({
+    connection: environment.nativeConnection,
+    namespace: environment.namespace ?? 'default',
+    ...options,
+  });
+}

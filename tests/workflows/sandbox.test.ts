@@ -1,0 +1,219 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { Context } from '@temporalio/activity';
+import type { Worker, WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { SandboxStatus } from '../../contract/sandbox.js';
+import { hostTaskQueue, PLACEMENT_TASK_QUEUE, sandboxWorkflowId } from '../../contract/ids.js';
+import {
+  ensureRunningUpdate,
+  observedSignal,
+  SANDBOX_WORKFLOW,
+  sandboxSignal,
+  sandboxStateQuery,
+  sandboxUpdate,
+} from '../../workflows/messages.js';
+import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
+
+/** A host that keeps its sandboxes in memory and can be told to misbehave. */
+class FakeHost {
+  readonly things = new Map<string, 'running' | 'paused'>();
+  readonly rows = new Map<string, { status: SandboxStatus; detail: string | null }[]>();
+  boots = 0;
+  failBoot: string | null = null;
+  holdBoot = false;
+
+  constructor(readonly hostId: string) {}
+
+  statuses = (id: string): SandboxStatus[] => (this.rows.get(id) ?? []).map((row) => row.status);
+
+  rowActivities = {
+    recordSandboxStatus: async (id: string, status: SandboxStatus, detail: string | null) => {
+      this.rows.set(id, [...(this.rows.get(id) ?? []), { status, detail }]);
+    },
+    recordSandboxDeleted: async (id: string) => {
+      this.rows.set(id, [...(this.rows.get(id) ?? []), { status: 'MISSING' as const, detail: 'deleted' }]);
+    },
+    findSandboxHost: async () => this.hostId,
+  };
+
+  hostActivities = {
+    boot: async (id: string) => {
+      this.boots++;
+      this.things.set(id, 'running');
+      while (this.holdBoot) {
+        Context.current().heartbeat();
+        await Context.current().sleep(20);
+      }
+      if (this.failBoot) throw ApplicationFailure.nonRetryable(this.failBoot, 'SandboxExited');
+      return { outcome: 'running' as const, hostId: this.hostId };
+    },
+    suspend: async (id: string) => {
+      if (!this.things.has(id)) return { state: 'gone' as const };
+      this.things.set(id, 'paused');
+      return { state: 'paused' as const };
+    },
+    awaken: async (id: string) => {
+      if (!this.things.has(id)) return { state: 'gone' as const };
+      this.things.set(id, 'running');
+      return { state: 'running' as const };
+    },
+    destroy: async (id: string) => void this.things.delete(id),
+  };
+}
+
+describe('the sandbox actor', () => {
+  let environment: TestWorkflowEnvironment;
+  let bundle: WorkflowBundleWithSourceMap;
+  let host: FakeHost;
+  let workers: Worker[];
+  let runs: Promise<void>[];
+  const taskQueue = uniqueTaskQueue();
+
+  beforeAll(async () => {
+    [environment, bundle] = await Promise.all([connectTemporal(), bundleWorkflows()]);
+    host = new FakeHost(`host-${randomUUID()}`);
+    workers = await Promise.all([
+      createTestWorker(environment, { taskQueue, workflowBundle: bundle, activities: host.rowActivities }),
+      createTestWorker(environment, { taskQueue: PLACEMENT_TASK_QUEUE, activities: host.hostActivities }),
+      createTestWorker(environment, {
+        taskQueue: hostTaskQueue(host.hostId),
+        activities: host.hostActivities,
+      }),
+    ]);
+    runs = workers.map((worker) => worker.run());
+  });
+
+  afterAll(async () => {
+    for (const worker of workers) worker.shutdown();
+    await Promise.all(runs);
+    await environment.teardown();
+  });
+
+  const start = async (id: string = randomUUID()) =>
+    environment.client.workflow.start(SANDBOX_WORKFLOW, {
+      workflowId: sandboxWorkflowId(id),
+      taskQueue,
+      args: [{ sandboxId: id, status: 'STARTING' }],
+    });
+  const idOf = (handle: { workflowId: string }) => handle.workflowId.slice('sandbox/'.length);
+
+  it('is RUNNING once its boot is done, and says so to whoever waits', async () => {
+    const handle = await start();
+    expect(await handle.executeUpdate(ensureRunningUpdate)).toBe('RUNNING');
+    expect((await handle.query(sandboxStateQuery)).hostId).toBe(host.hostId);
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('pauses, resumes and deletes by signal, and ends when deleted', async () => {
+    const handle = await start();
+    const id = idOf(handle);
+    await handle.executeUpdate(ensureRunningUpdate);
+    await handle.signal(sandboxSignal('pause'));
+    await vi.waitFor(() => expect(host.things.get(id)).toBe('paused'), 10_000);
+    await handle.signal(sandboxSignal('resume'));
+    await vi.waitFor(() => expect(host.things.get(id)).toBe('running'), 10_000);
+    await handle.signal(sandboxSignal('delete'));
+    await handle.result();
+    expect(host.things.has(id)).toBe(false);
+    expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING', 'MISSING']);
+  });
+
+  it('answers updates of the same names when the order has been carried out', async () => {
+    const handle = await start();
+    await handle.executeUpdate(ensureRunningUpdate);
+    expect(await handle.executeUpdate(sandboxUpdate('pause'))).toBe('PAUSED');
+    expect(await handle.executeUpdate(sandboxUpdate('pause'))).toBe('PAUSED');
+    expect(await handle.executeUpdate(sandboxUpdate('resume'))).toBe('RUNNING');
+    expect(await handle.executeUpdate(sandboxUpdate('delete'))).toBe('MISSING');
+  });
+
+  it('refuses to pause what is in ERROR, without an event in its history', async () => {
+    host.failBoot = 'the agent-server exited with code 127';
+    const handle = await start();
+    await vi
+      .waitFor(async () => expect((await handle.query(sandboxStateQuery)).status).toBe('ERROR'), 10_000)
+      .finally(() => (host.failBoot = null));
+    const before = (await handle.describe()).historyLength;
+    const refusal = await handle.executeUpdate(sandboxUpdate('pause')).catch((err: unknown) => err);
+    expect(refusal).toBeInstanceOf(WorkflowUpdateFailedError);
+    expect((refusal as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'SandboxStatusConflict' });
+    expect((await handle.describe()).historyLength).toBe(before);
+    await handle.signal(sandboxSignal('delete'));
+    await handle.result();
+  });
+
+  it('tells everyone who waits why its boot failed, and boots once for all of them', async () => {
+    host.failBoot = 'the agent-server exited with code 127';
+    const before = host.boots;
+    const id = randomUUID();
+    const waiting = [1, 2, 3].map(() =>
+      environment.client.workflow
+        .executeUpdateWithStart(ensureRunningUpdate, {
+          startWorkflowOperation: new WithStartWorkflowOperation(SANDBOX_WORKFLOW, {
+            workflowId: sandboxWorkflowId(id),
+            taskQueue,
+            args: [{ sandboxId: id, status: 'STARTING' }],
+            workflowIdConflictPolicy: 'USE_EXISTING',
+          }),
+        })
+        .catch((err: unknown) => err),
+    );
+    for (const err of await Promise.all(waiting)) {
+      expect(err).toBeInstanceOf(WorkflowUpdateFailedError);
+      expect((err as WorkflowUpdateFailedError).cause?.message).toBe('the agent-server exited with code 127');
+    }
+    host.failBoot = null;
+    expect(host.boots - before).toBeLessThanOrEqual(2); // a late update may have asked for a second one
+    const handle = environment.client.workflow.getHandle(sandboxWorkflowId(id));
+    expect(await handle.executeUpdate(sandboxUpdate('resume'))).toBe('RUNNING');
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('becomes MISSING when its process dies, and runs again when resumed', async () => {
+    const handle = await start();
+    const id = idOf(handle);
+    await handle.executeUpdate(ensureRunningUpdate);
+    host.things.delete(id);
+    await handle.signal(observedSignal, { state: 'gone', exitCode: 137 });
+    await vi.waitFor(() => expect(host.statuses(id)).toContain('MISSING'), 10_000);
+    expect((await handle.query(sandboxStateQuery)).detail).toContain('code 137');
+    expect(await handle.executeUpdate(ensureRunningUpdate)).toBe('RUNNING');
+    expect(host.things.get(id)).toBe('running');
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('is deleted in the middle of its boot, and nothing of it is left', async () => {
+    host.holdBoot = true;
+    const handle = await start();
+    const id = idOf(handle);
+    await vi.waitFor(() => expect(host.things.has(id)).toBe(true), 10_000);
+    await handle.signal(sandboxSignal('delete'));
+    host.holdBoot = false;
+    await handle.result();
+    expect(host.things.has(id)).toBe(false);
+  });
+
+  it('is deleted in order when its workflow is cancelled', async () => {
+    const handle = await start();
+    const id = idOf(handle);
+    await handle.executeUpdate(ensureRunningUpdate);
+    await handle.cancel();
+    await handle.result();
+    expect(host.things.has(id)).toBe(false);
+    expect(host.statuses(id).at(-1)).toBe('MISSING');
+  });
+
+  it('costs at most 100 events in a whole life', async () => {
+    const handle = await start();
+    await handle.executeUpdate(ensureRunningUpdate);
+    await handle.executeUpdate(sandboxUpdate('pause'));
+    await handle.executeUpdate(sandboxUpdate('resume'));
+    await handle.executeUpdate(sandboxUpdate('pause'));
+    await handle.executeUpdate(sandboxUpdate('delete'));
+    await handle.result();
+    expect((await handle.describe()).historyLength).toBeLessThanOrEqual(100);
+  });
+});

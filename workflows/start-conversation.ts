@@ -1,0 +1,114 @@
+import {
+  ActivityCancellationType,
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  setHandler,
+  upsertSearchAttributes,
+  uuid4,
+} from '@temporalio/workflow';
+import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
+import type { StartTaskActivities } from '../activities/start-task-activities.js';
+import { CALLBOARD_START_STATUS } from './search-attributes.js';
+import { explain } from './failures.js';
+import { acceptedUpdate, type StartConversationInput } from './messages.js';
+
+const { acceptStartTask, chooseSandbox, advanceStartTask } = proxyLocalActivities<StartTaskActivities>({
+  startToCloseTimeout: '5s',
+  localRetryThreshold: '1m',
+});
+
+const wait = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
+
+/** One activity, however long the boot takes: the sandbox's actor decides when it has failed. */
+const { awaitSandbox } = proxyActivities<StartConversationActivities>({
+  startToCloseTimeout: '45m',
+  heartbeatTimeout: '10s',
+  cancellationType: wait,
+  retry: { initialInterval: '200ms', maximumInterval: '5s' },
+});
+
+/** Calls to the agent-server: idempotent by conversation id, so a lost answer is asked for again. */
+const { prepareSkills, createConversation, installGitHooks } = proxyActivities<StartConversationActivities>({
+  startToCloseTimeout: '3m',
+  heartbeatTimeout: '10s',
+  cancellationType: wait,
+  retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
+});
+
+/** Must end well, however late: there is nobody else to clean up. */
+const { releaseSandbox, discardConversation } = proxyActivities<StartConversationActivities>({
+  startToCloseTimeout: '1m',
+  heartbeatTimeout: '15s',
+  retry: { initialInterval: '500ms', maximumInterval: '30s' },
+});
+
+/**
+ * A conversation's start, from the accepted request to READY or ERROR. Each status is stored and announced before the
+ * work of its phase begins; a failure releases what the start took, and only that.
+ */
+export async function startConversation({ taskId }: StartConversationInput): Promise<void> {
+  let accepted = false;
+  setHandler(acceptedUpdate, () => condition(() => accepted));
+
+  const { limits, ended } = await acceptStartTask(taskId);
+  accepted = true;
+  if (ended) return condition(allHandlersFinished); // asked for again after its end: the row is the answer
+
+  const { prepareRepository } = proxyActivities<StartConversationActivities>({
+    startToCloseTimeout: (limits.cloneSeconds + 60) * 1000,
+    heartbeatTimeout: '10s',
+    cancellationType: wait,
+    retry: { initialInterval: '500ms', maximumAttempts: 2 },
+  });
+  // Tried again only after its worker died: the script itself says whether an earlier run got to the end.
+  const { runSetupScript } = proxyActivities<StartConversationActivities>({
+    startToCloseTimeout: (limits.setupScriptSeconds + 60) * 1000,
+    heartbeatTimeout: '10s',
+    cancellationType: wait,
+    retry: { initialInterval: '500ms', maximumAttempts: 2 },
+  });
+
+  const undo: (() => Promise<void>)[] = [];
+  try {
+    const sandbox = await chooseSandbox(taskId, uuid4());
+    // Before the step: it may have happened even if we never hear of it.
+    if (sandbox.isNew) undo.unshift(() => releaseSandbox(sandbox.id));
+    await advanceStartTask(taskId, 'WAITING_FOR_SANDBOX', { sandboxId: sandbox.id });
+    const { agentServerUrl } = await awaitSandbox(taskId, sandbox.id);
+
+    await advanceStartTask(taskId, 'PREPARING_REPOSITORY');
+    const repository = await prepareRepository(taskId);
+
+    await advanceStartTask(taskId, 'RUNNING_SETUP_SCRIPT');
+    if (repository.hasSetupScript) await runSetupScript(taskId);
+
+    await advanceStartTask(taskId, 'SETTING_UP_GIT_HOOKS');
+    if (repository.hasPreCommitHook) await installGitHooks(taskId);
+
+    await advanceStartTask(taskId, 'SETTING_UP_SKILLS');
+    await prepareSkills(taskId);
+
+    await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
+    if (!sandbox.isNew) undo.unshift(() => discardConversation(taskId));
+    const { conversationId } = await createConversation(taskId);
+
+    await advanceStartTask(taskId, 'READY', { appConversationId: conversationId });
+    upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
+  } catch (err) {
+    const { message, type } = explain(err);
+    await CancellationScope.nonCancellable(async () => {
+      await advanceStartTask(taskId, 'ERROR', { detail: message });
+      upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'ERROR' }]);
+      for (const step of undo) await step();
+    });
+    if (isCancellation(err)) throw err;
+    throw ApplicationFailure.nonRetryable(message, type);
+  } finally {
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+  }
+}
