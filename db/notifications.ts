@@ -1,0 +1,152 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { SANDBOX_CHANNEL } from './sandbox-repository.js';
+import { START_TASK_CHANNEL } from './start-task-repository.js';
+
+export { SANDBOX_CHANNEL, START_TASK_CHANNEL };
+
+/** Channels that the hub listens on; the payload of each notification is the id of what changed. */
+const CHANNELS = [START_TASK_CHANNEL, SANDBOX_CHANNEL] as const;
+export type NotificationChannel = (typeof CHANNELS)[number];
+
+/** First pause before a lost connection is tried again, and the longest one, in milliseconds. */
+const BACKOFF = { first: 100, longest: 5_000 };
+/** How often a silent connection is asked whether it still lives, and how long it may take to answer. */
+const PROBE = { everyMs: 20_000, limitMs: 5_000 };
+
+export interface HubLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** Wakes whoever waits for a change of one thing. */
+export interface NotificationHub {
+  /**
+   * Calls `wake` after each change of the thing, and after each (re)connection, when something may have been missed.
+   * A wake says "look again", nothing more; several may come for one change.
+   * @returns ends the subscription
+   */
+  subscribe(channel: NotificationChannel, id: string, wake: () => void): () => void;
+  /** Resolves as soon as changes are being heard. */
+  listening(): Promise<void>;
+  /** Ends the connection; no wake comes afterwards. */
+  stop(): Promise<void>;
+}
+
+/**
+ * One connection per process that listens to all changes and passes each on to those who wait for it. It is kept up
+ * for ever: lost, it is made again with growing pauses.
+ */
+export function createNotificationHub({ url, logger }: { url: string; logger: HubLogger }): NotificationHub {
+  const subscribers = new Map<string, Set<() => void>>();
+  const stopping = new AbortController();
+  let current: pg.Client | null = null;
+  let heard = deferred();
+
+  const key = (channel: string, id: string) => `${channel}/${id}`;
+
+  const wakeAll = (wakes: Iterable<() => void>) => {
+    for (const wake of [...wakes]) {
+      try {
+        wake();
+      } catch (error) {
+        logger.warn({ err: error }, 'a subscriber of database notifications failed');
+      }
+    }
+  };
+
+  /** One connection from its making to its loss. */
+  async function listen(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: 'callboard notifications',
+      connectionTimeoutMillis: PROBE.limitMs,
+      query_timeout: PROBE.limitMs,
+      keepAlive: true,
+    });
+    const lost = new Promise<Error>((resolve) => {
+      client.once('error', resolve);
+      client.once('end', () => resolve(new Error('the connection was closed')));
+    });
+    client.on('error', () => undefined); // a broken socket may report more than once
+    client.on('notification', ({ channel, payload }) => {
+      wakeAll(subscribers.get(key(channel, payload ?? '')) ?? []);
+    });
+    let probe: NodeJS.Timeout | undefined;
+    current = client;
+    try {
+      await client.connect();
+      for (const channel of CHANNELS) await client.query(`listen ${client.escapeIdentifier(channel)}`);
+      if (stopping.signal.aborted) return;
+      logger.info({}, 'listening for database notifications');
+      heard.resolve();
+      wakeAll([...subscribers.values()].flatMap((wakes) => [...wakes]));
+      // A peer that vanished without a word keeps the socket open: ask, and hang up when no answer comes.
+      probe = setInterval(() => {
+        client.query('select 1').catch((error: unknown) => {
+          client.emit('error', error instanceof Error ? error : new Error(String(error)));
+        });
+      }, PROBE.everyMs);
+      throw await lost;
+    } finally {
+      clearInterval(probe);
+      current = null;
+      if (!stopping.signal.aborted) heard = heard.settled ? deferred() : heard;
+      void client.end().catch((error: unknown) => {
+        logger.info({ err: error }, 'the connection for database notifications did not end cleanly');
+      });
+    }
+  }
+
+  async function keepListening(): Promise<void> {
+    let pause = BACKOFF.first;
+    while (!stopping.signal.aborted) {
+      const began = Date.now();
+      try {
+        await listen();
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        if (Date.now() - began > BACKOFF.longest) pause = BACKOFF.first;
+        logger.warn({ err: error, retryInMs: pause }, 'database notifications are interrupted');
+        await delay(pause, undefined, { signal: stopping.signal }).catch(() => undefined); // stopped while waiting
+        pause = Math.min(pause * 2, BACKOFF.longest);
+      }
+    }
+  }
+
+  const running = keepListening();
+
+  return {
+    subscribe(channel, id, wake) {
+      const name = key(channel, id);
+      // A function of its own, so that the same `wake` subscribed twice is two subscriptions.
+      const subscription = () => wake();
+      const wakes = subscribers.get(name) ?? new Set();
+      subscribers.set(name, wakes.add(subscription));
+      return () => {
+        wakes.delete(subscription);
+        if (wakes.size === 0 && subscribers.get(name) === wakes) subscribers.delete(name);
+      };
+    },
+    listening: () => heard.promise,
+    async stop() {
+      stopping.abort();
+      subscribers.clear();
+      await current?.end();
+      await running;
+    },
+  };
+}
+
+function deferred() {
+  let settle: () => void = () => undefined;
+  const state = {
+    settled: false,
+    promise: new Promise<void>((resolve) => (settle = resolve)),
+    resolve: () => {
+      state.settled = true;
+      settle();
+    },
+  };
+  return state;
+}

@@ -1,0 +1,179 @@
+import {
+  and,
+  asc,
+  count,
+  desc,
+  eq,
+  gt,
+  gte,
+  inArray,
+  isNotNull,
+  notExists,
+  sql,
+  type SQL,
+} from 'drizzle-orm';
+import { wireDate } from '../contract/dates.js';
+import { dashedId } from '../contract/ids.js';
+import type { Page } from '../contract/primitives.js';
+import { StartRequest, type EffectiveStartRequest, type StartTask } from '../contract/start-task.js';
+import type { Database } from './database.js';
+import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
+import { conversations, startRequests, startTasks, startTaskTransitions } from './schema/index.js';
+
+export interface StartTaskFilter {
+  /** Hex id of the conversation a start led to. */
+  conversationId?: string | undefined;
+  createdAtGte?: Date | undefined;
+}
+
+export const START_TASK_ORDERS = ['CREATED_AT', 'CREATED_AT_DESC', 'UPDATED_AT', 'UPDATED_AT_DESC'] as const;
+export type StartTaskOrder = (typeof START_TASK_ORDERS)[number];
+
+/** A start as it was after one of its transitions. */
+export interface StartTaskTransition {
+  /** 1, 2, 3, … within the task. */
+  sequence: number;
+  task: StartTask;
+}
+
+type TaskState = Pick<
+  typeof startTasks.$inferSelect,
+  | 'id'
+  | 'createdByUserId'
+  | 'status'
+  | 'detail'
+  | 'appConversationId'
+  | 'sandboxId'
+  | 'agentServerUrl'
+  | 'createdAt'
+> & { request: EffectiveStartRequest; updatedAt: Date };
+
+/** Answers questions about starts from SQL alone, one statement per page. */
+export class StartTaskReadModel {
+  constructor(private readonly database: Database) {}
+
+  async search(
+    users: VisibleUsers,
+    filter: StartTaskFilter,
+    page: { limit: number; pageId?: string | undefined; order?: StartTaskOrder | undefined },
+  ): Promise<Page<StartTask>> {
+    const order = page.order ?? 'CREATED_AT_DESC';
+    const time = order.startsWith('CREATED_AT') ? startTasks.createdAt : startTasks.updatedAt;
+    const descending = order.endsWith('_DESC');
+    const direction = descending ? desc : asc;
+    const rows = await this.#tasks()
+      .where(
+        and(this.#visible(users, filter), after(time, startTasks.id, decodeCursor(page.pageId), descending)),
+      )
+      .orderBy(direction(time), direction(startTasks.id))
+      .limit(page.limit + 1);
+    const cut = cutPage(rows, page.limit, ({ task }) => ({
+      at: order.startsWith('CREATED_AT') ? task.createdAt : task.updatedAt,
+      id: task.id,
+    }));
+    return { items: cut.rows.map(toStartTask), next_page_id: cut.next };
+  }
+
+  async count(users: VisibleUsers, filter: StartTaskFilter): Promise<number> {
+    const [row] = await this.database
+      .select({ total: count() })
+      .from(startTasks)
+      .where(this.#visible(users, filter));
+    return row?.total ?? 0;
+  }
+
+  /** Tasks in the order of `ids` (hex), null for what is missing or not the caller's. */
+  async batch(users: VisibleUsers, ids: readonly string[]): Promise<(StartTask | null)[]> {
+    if (ids.length === 0) return [];
+    const rows = await this.#tasks().where(and(this.#visible(users, {}), inArray(startTasks.id, [...ids])));
+    return alignedTo(ids, rows.map(toStartTask), (task) => task.id);
+  }
+
+  /** One task whoever asks, for the answer to its own start; null before it is accepted. */
+  async read(taskId: string): Promise<StartTask | null> {
+    const [row] = await this.#tasks().where(eq(startTasks.id, taskId));
+    return row ? toStartTask(row) : null;
+  }
+
+  /** The task after each transition past a sequence number, oldest first: what a stream has not written yet. */
+  async transitionsAfter(taskId: string, sequence: number): Promise<StartTaskTransition[]> {
+    const rows = await this.database
+      .select({
+        sequence: startTaskTransitions.sequence,
+        task: {
+          id: startTasks.id,
+          createdByUserId: startTasks.createdByUserId,
+          status: startTaskTransitions.status,
+          detail: startTaskTransitions.detail,
+          appConversationId: startTaskTransitions.appConversationId,
+          sandboxId: startTaskTransitions.sandboxId,
+          agentServerUrl: startTaskTransitions.agentServerUrl,
+          createdAt: startTasks.createdAt,
+          updatedAt: startTaskTransitions.at,
+        },
+        request: startRequests.request,
+      })
+      .from(startTaskTransitions)
+      .innerJoin(startTasks, eq(startTasks.id, startTaskTransitions.taskId))
+      .innerJoin(startRequests, eq(startRequests.id, startTaskTransitions.taskId))
+      .where(and(eq(startTaskTransitions.taskId, taskId), gt(startTaskTransitions.sequence, sequence)))
+      .orderBy(asc(startTaskTransitions.sequence));
+    return rows.map((row) => ({ sequence: row.sequence, task: toStartTask(row) }));
+  }
+
+  #tasks() {
+    return this.database
+      .select({ task: startTasks, request: startRequests.request })
+      .from(startTasks)
+      .innerJoin(startRequests, eq(startRequests.id, startTasks.id));
+  }
+
+  /** One condition for search, count and batch: they can never disagree. */
+  #visible(users: VisibleUsers, filter: StartTaskFilter): SQL | undefined {
+    return and(
+      ownedBy(startTasks.createdByUserId, users),
+      filter.conversationId === undefined
+        ? undefined
+        : eq(startTasks.appConversationId, filter.conversationId),
+      filter.createdAtGte ? gte(startTasks.createdAt, filter.createdAtGte) : undefined,
+      // A start that reached READY while its conversation was being deleted goes the way of the conversation.
+      notExists(
+        this.database
+          .select({ one: sql`1` })
+          .from(conversations)
+          .where(and(eq(conversations.id, startTasks.appConversationId), isNotNull(conversations.deletedAt))),
+      ),
+    );
+  }
+}
+
+/** Members in the order in which the stream writes them (contract 3.4, 3.5). */
+function toStartTask({
+  task,
+  request,
+}: {
+  task: Omit<TaskState, 'request'>;
+  request: EffectiveStartRequest;
+}): StartTask {
+  return {
+    id: task.id,
+    created_by_user_id: task.createdByUserId,
+    status: task.status,
+    detail: task.detail,
+    app_conversation_id: task.appConversationId,
+    sandbox_id: task.sandboxId,
+    agent_server_url: task.agentServerUrl,
+    request: inWireOrder(request),
+    created_at: wireDate(task.createdAt),
+    updated_at: wireDate(task.updatedAt),
+  };
+}
+
+/** `jsonb` forgets the order of members; the contract's order comes back by reading it with the schema. */
+function inWireOrder(stored: EffectiveStartRequest): EffectiveStartRequest {
+  const { conversation_id, ...rest } = stored;
+  const read = StartRequest.safeParse(rest);
+  // A request of an older version that today's schema refuses is shown as it was stored.
+  const request = read.success ? read.data : stored;
+  return { ...request, conversation_id: conversation_id === null ? null : dashedId(conversation_id) };
+}

@@ -1,0 +1,44 @@
+import { randomBytes } from 'node:crypto';
+import { base62 } from '../contract/ids.js';
+import type { SandboxRepository } from '../db/sandbox-repository.js';
+import { lookupHash, purposes, randomKey, type Vault } from './vault.js';
+
+export interface NewSandboxDeps {
+  vault: Pick<Vault, 'seal'>;
+  sandboxes: Pick<SandboxRepository, 'create' | 'read'>;
+}
+
+/** A sandbox id: 16 random bytes in base 62 (contract 1.2). */
+export const randomSandboxId = (): string => base62(randomBytes(16));
+
+/**
+ * Stores a new sandbox in STARTING with keys of its own, which nobody but the vault can read. With an id of the
+ * caller's choosing it may be repeated: what is there already stays as it is.
+ * @throws {SandboxIdTaken} when the id belongs to another user's sandbox, or to a deleted one.
+ */
+export async function createSandboxRow(
+  { vault, sandboxes }: NewSandboxDeps,
+  { id, userId, specId }: { id?: string; userId: string | null; specId: string },
+): Promise<{ sandboxId: string }> {
+  const sandboxId = id ?? randomSandboxId();
+  const sessionKey = randomKey(base62);
+  await sandboxes.create({
+    id: sandboxId,
+    createdByUserId: userId,
+    specId,
+    sessionApiKey: await vault.seal(purposes.sessionKey(sandboxId), sessionKey),
+    sessionApiKeyHash: lookupHash(sessionKey),
+    secretKey: await vault.seal(purposes.secretKey(sandboxId), randomKey(base62)),
+  });
+  const row = await sandboxes.read(sandboxId);
+  if (!row || row.deletedAt || row.createdByUserId !== userId) throw new SandboxIdTaken(sandboxId);
+  return { sandboxId };
+}
+
+/** A sandbox id that cannot be used any more: choose another one. */
+export class SandboxIdTaken extends Error {
+  constructor(sandboxId: string) {
+    super(`the sandbox id ${sandboxId} is taken`);
+    this.name = 'SandboxIdTaken';
+  }
+}
