@@ -112,6 +112,19 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     return !row || (!row.deletedAt && row.createdAt >= createdAt) ? id : fallback;
   };
 
+  const choose = async (
+    task: StartTaskRecord,
+    candidate: string,
+  ): Promise<{ id: string; isNew: boolean }> => {
+    const { request, createdByUserId } = task;
+    if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
+    const joined = await joinable(createdByUserId);
+    if (joined) return { id: joined, isNew: false };
+    const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
+    await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
+    return { id, isNew: true };
+  };
+
   return {
     /** Makes the staged request a start task in WORKING. */
     async acceptStartTask(taskId: string): Promise<{ limits: StartLimits; ended: boolean }> {
@@ -126,18 +139,15 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     },
 
     /**
-     * The sandbox of a start: the one asked for, one to join, or a new row with keys of its own.
+     * The sandbox of a start: the one asked for, one to join, or a new row with keys of its own. It is announced with
+     * WAITING_FOR_SANDBOX in the same step.
      * @param candidate UUID from which a new sandbox's id is made, the same in every attempt.
      */
     async chooseSandbox(taskId: string, candidate: string): Promise<{ id: string; isNew: boolean }> {
       const task = await taskOf(taskId);
-      const { request, createdByUserId } = task;
-      if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
-      const joined = await joinable(createdByUserId);
-      if (joined) return { id: joined, isNew: false };
-      const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
-      await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
-      return { id, isNew: true };
+      const chosen = await choose(task, candidate);
+      await startTasks.advance(taskId, 'WAITING_FOR_SANDBOX', { sandboxId: chosen.id });
+      return chosen;
     },
 
     /** Writes and announces a status. */

@@ -78,7 +78,6 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
     const sandbox = await chooseSandbox(taskId, uuid4());
     // Before the step: it may have happened even if we never hear of it.
     if (sandbox.isNew) undo.unshift(() => releaseSandbox(sandbox.id));
-    await advanceStartTask(taskId, 'WAITING_FOR_SANDBOX', { sandboxId: sandbox.id });
     const { agentServerUrl } = await awaitSandbox(taskId, sandbox.id);
 
     await advanceStartTask(taskId, 'PREPARING_REPOSITORY');

@@ -57,6 +57,7 @@ export function createTestWorker(
   return Worker.create({
     connection: environment.nativeConnection,
     namespace: environment.namespace ?? 'default',
+    maxHeartbeatThrottleInterval: '1s',
     ...options,
   });
 }
