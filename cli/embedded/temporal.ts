@@ -23,7 +23,7 @@ export interface EmbeddedTemporalOptions {
   log: (line: string) => void;
   /** Further flags of `temporal server start-dev`. */
   extraArgs?: readonly string[];
-  /** Ports to try before any other; by default Temporal's own, 7233 and 8233. */
+  /** Ports to try before any other, 0 for any free one; by default those of the last time, else Temporal's own, 7233 and 8233. */
   ports?: { frontend?: number; ui?: number };
 }
 
@@ -96,13 +96,14 @@ async function startLocked(
   }
   refuseForeignFile(paths);
 
-  let wished: Partial<Ports> = readPorts(paths) ?? {
-    frontend: options.ports?.frontend ?? 7233,
-    ui: options.ports?.ui ?? 8233,
-  };
+  const known = readPorts(paths);
   for (let attempt = 1; ; attempt++) {
-    const frontend = await pickPort([wished.frontend]);
-    const ports = { frontend, ui: await pickPort(wished.ui === frontend ? [] : [wished.ui]) };
+    const again = attempt > 1; // a port was taken between our look and the server's: take any
+    const frontend = await pickPort(again ? [] : wished(options.ports?.frontend, known?.frontend, 7233));
+    const ui = await pickPort(
+      (again ? [] : wished(options.ports?.ui, known?.ui, 8233)).filter((port) => port !== frontend),
+    );
+    const ports: Ports = { frontend, ui };
     const server = await launch(options, paths, ports);
     const failure = await awaitNamespace(server, ports);
     if (failure === undefined) {
@@ -120,8 +121,12 @@ async function startLocked(
     }
     await server.stop();
     if (attempt >= 3 || !/address already in use/.test(failure)) throw unusable(paths, failure);
-    wished = {};
   }
+}
+
+/** A wish of the caller's wins over the port of the last time, and that over Temporal's own. */
+function wished(given: number | undefined, known: number | undefined, usual: number): (number | undefined)[] {
+  return given === undefined ? [known ?? usual] : [given, known];
 }
 
 function launch(options: EmbeddedTemporalOptions, paths: Paths, ports: Ports): Promise<EngineProcess> {
