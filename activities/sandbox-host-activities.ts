@@ -5,8 +5,9 @@ import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.
 import { purposes, type Vault } from '../identity/vault.js';
 import { SandboxRefusal, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
-import { candidatePorts, isPortFree, type PortRange } from '../sandboxes/ports.js';
+import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
+import { candidatePorts, type PortRange } from './port-candidates.js';
 
 export interface SandboxHostDeps {
   /** Id of this machine, as stored in its host directory. */

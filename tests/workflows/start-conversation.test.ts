@@ -1,4 +1,3 @@
-import { Context } from '@temporalio/activity';
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -6,73 +5,9 @@ import type { Worker, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startTaskWorkflowId } from '../../contract/ids.js';
-import type { StartStatus } from '../../contract/start-task.js';
 import { acceptedUpdate, START_CONVERSATION_WORKFLOW } from '../../workflows/messages.js';
+import { FakePhases, STATUSES_OF_A_START } from '../support/fake-phases.js';
 import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
-
-const ALL_STATUSES: StartStatus[] = [
-  'WORKING',
-  'WAITING_FOR_SANDBOX',
-  'PREPARING_REPOSITORY',
-  'RUNNING_SETUP_SCRIPT',
-  'SETTING_UP_GIT_HOOKS',
-  'SETTING_UP_SKILLS',
-  'STARTING_CONVERSATION',
-  'READY',
-];
-
-interface Step {
-  status: StartStatus;
-  fields?: object;
-}
-
-/** Phases that do nothing, note that they were asked, and can be told to fail. */
-class FakePhases {
-  steps = new Map<string, Step[]>();
-  calls: string[] = [];
-  failing: Partial<Record<string, Error>> = {};
-  isNew = true;
-  repository = { hasSetupScript: true, hasPreCommitHook: true };
-  hanging: string | null = null;
-
-  private async phase<T>(name: string, taskId: string, result: T): Promise<T> {
-    this.calls.push(`${name} ${taskId}`);
-    while (this.hanging === name) {
-      Context.current().heartbeat();
-      await Context.current().sleep(20);
-    }
-    const failure = this.failing[name];
-    if (failure) throw failure;
-    return result;
-  }
-
-  activities = {
-    acceptStartTask: async (taskId: string) => {
-      const ended = this.steps.has(taskId);
-      if (!ended) this.steps.set(taskId, [{ status: 'WORKING' }]);
-      return { limits: { cloneSeconds: 60, setupScriptSeconds: 60 }, ended };
-    },
-    chooseSandbox: (taskId: string) => {
-      this.steps.get(taskId)?.push({ status: 'WAITING_FOR_SANDBOX', fields: { sandboxId: `box-${taskId}` } });
-      return this.phase('chooseSandbox', taskId, { id: `box-${taskId}`, isNew: this.isNew });
-    },
-    advanceStartTask: async (taskId: string, status: StartStatus, fields?: object) =>
-      void this.steps.get(taskId)?.push({ status, ...(fields ? { fields } : {}) }),
-    awaitSandbox: (taskId: string) =>
-      this.phase('awaitSandbox', taskId, { agentServerUrl: 'http://127.0.0.1:1' }),
-    prepareRepository: (taskId: string) => this.phase('prepareRepository', taskId, this.repository),
-    runSetupScript: (taskId: string) => this.phase('runSetupScript', taskId, { exitCode: 0 }),
-    installGitHooks: (taskId: string) => this.phase('installGitHooks', taskId, undefined),
-    prepareSkills: (taskId: string) => this.phase('prepareSkills', taskId, undefined),
-    createConversation: (taskId: string) =>
-      this.phase('createConversation', taskId, {
-        agentServerUrl: 'http://127.0.0.1:1',
-        conversationId: 'c0ffee',
-      }),
-    releaseSandbox: async (sandboxId: string) => void this.calls.push(`releaseSandbox ${sandboxId}`),
-    discardConversation: async (taskId: string) => void this.calls.push(`discardConversation ${taskId}`),
-  };
-}
 
 describe('a start', () => {
   let environment: TestWorkflowEnvironment;
@@ -123,7 +58,7 @@ describe('a start', () => {
     const handle = await accept(taskId);
     expect(statuses(taskId)?.[0]).toBe('WORKING'); // accepted means stored
     await handle.result();
-    expect(statuses(taskId)).toEqual(ALL_STATUSES);
+    expect(statuses(taskId)).toEqual(STATUSES_OF_A_START);
     expect(phases.steps.get(taskId)?.[1]?.fields).toEqual({ sandboxId: `box-${taskId}` });
     expect(last(taskId)?.fields).toEqual({ appConversationId: 'c0ffee' });
   });
@@ -141,7 +76,7 @@ describe('a start', () => {
     phases.repository = { hasSetupScript: false, hasPreCommitHook: false };
     const taskId = randomUUID();
     await (await accept(taskId)).result();
-    expect(statuses(taskId)).toEqual(ALL_STATUSES);
+    expect(statuses(taskId)).toEqual(STATUSES_OF_A_START);
     expect(phases.calls.map((call) => call.split(' ')[0])).not.toContain('runSetupScript');
     expect(phases.calls.map((call) => call.split(' ')[0])).not.toContain('installGitHooks');
   });

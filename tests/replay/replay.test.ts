@@ -1,0 +1,43 @@
+import { DeterminismViolationError } from '@temporalio/workflow';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { bundleWorkflowCode, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { bundleWorkflows } from '../support/temporal.js';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const HISTORIES = readdirSync(here('./histories')).filter((file) => file.endsWith('.json'));
+
+describe('a recorded run can be continued by the code of today', () => {
+  let workflowBundle: WorkflowBundleWithSourceMap;
+  let wrongTwin: WorkflowBundleWithSourceMap;
+  beforeAll(async () => {
+    workflowBundle = await bundleWorkflows();
+    wrongTwin = await bundleWorkflowCode({ workflowsPath: here('./wrong-twin.ts') });
+  });
+
+  it('and there is one of every actor', () => {
+    for (const actor of ['startConversation', 'sandbox', 'conversation']) {
+      expect(HISTORIES.some((file) => file.includes(`--${actor}--`))).toBe(true);
+    }
+  });
+
+  // <version>--<workflow>--<case>.json
+  it.each(HISTORIES)('%s', async (file) => {
+    const history: unknown = JSON.parse(readFileSync(here(`./histories/${file}`), 'utf8'));
+    await Worker.runReplayHistory({ workflowBundle }, history, file);
+  });
+
+  it('while code that takes other steps is found out', async () => {
+    const file = HISTORIES.find((name) => name.includes('--conversation--'))!;
+    const history: unknown = JSON.parse(readFileSync(here(`./histories/${file}`), 'utf8'));
+    await expect(Worker.runReplayHistory({ workflowBundle: wrongTwin }, history, file)).rejects.toThrow(
+      DeterminismViolationError,
+    );
+  });
+
+  it('because one copy of protobufjs is installed: histories can be written as JSON', () => {
+    expect(() => historyToJSON({ events: [] })).not.toThrow();
+  });
+});

@@ -1,0 +1,67 @@
+import { Context } from '@temporalio/activity';
+import type { StartStatus } from '../../contract/start-task.js';
+
+/** What a start that ends well passes through. */
+export const STATUSES_OF_A_START: StartStatus[] = [
+  'WORKING',
+  'WAITING_FOR_SANDBOX',
+  'PREPARING_REPOSITORY',
+  'RUNNING_SETUP_SCRIPT',
+  'SETTING_UP_GIT_HOOKS',
+  'SETTING_UP_SKILLS',
+  'STARTING_CONVERSATION',
+  'READY',
+];
+
+interface Step {
+  status: StartStatus;
+  fields?: object;
+}
+
+/** Phases that do nothing, note that they were asked, and can be told to fail. */
+export class FakePhases {
+  steps = new Map<string, Step[]>();
+  calls: string[] = [];
+  failing: Partial<Record<string, Error>> = {};
+  isNew = true;
+  repository = { hasSetupScript: true, hasPreCommitHook: true };
+  hanging: string | null = null;
+
+  private async phase<T>(name: string, taskId: string, result: T): Promise<T> {
+    this.calls.push(`${name} ${taskId}`);
+    while (this.hanging === name) {
+      Context.current().heartbeat();
+      await Context.current().sleep(20);
+    }
+    const failure = this.failing[name];
+    if (failure) throw failure;
+    return result;
+  }
+
+  activities = {
+    acceptStartTask: async (taskId: string) => {
+      const ended = this.steps.has(taskId);
+      if (!ended) this.steps.set(taskId, [{ status: 'WORKING' }]);
+      return { limits: { cloneSeconds: 60, setupScriptSeconds: 60 }, ended };
+    },
+    chooseSandbox: (taskId: string) => {
+      this.steps.get(taskId)?.push({ status: 'WAITING_FOR_SANDBOX', fields: { sandboxId: `box-${taskId}` } });
+      return this.phase('chooseSandbox', taskId, { id: `box-${taskId}`, isNew: this.isNew });
+    },
+    advanceStartTask: async (taskId: string, status: StartStatus, fields?: object) =>
+      void this.steps.get(taskId)?.push({ status, ...(fields ? { fields } : {}) }),
+    awaitSandbox: (taskId: string) =>
+      this.phase('awaitSandbox', taskId, { agentServerUrl: 'http://127.0.0.1:1' }),
+    prepareRepository: (taskId: string) => this.phase('prepareRepository', taskId, this.repository),
+    runSetupScript: (taskId: string) => this.phase('runSetupScript', taskId, { exitCode: 0 }),
+    installGitHooks: (taskId: string) => this.phase('installGitHooks', taskId, undefined),
+    prepareSkills: (taskId: string) => this.phase('prepareSkills', taskId, undefined),
+    createConversation: (taskId: string) =>
+      this.phase('createConversation', taskId, {
+        agentServerUrl: 'http://127.0.0.1:1',
+        conversationId: 'c0ffee',
+      }),
+    releaseSandbox: async (sandboxId: string) => void this.calls.push(`releaseSandbox ${sandboxId}`),
+    discardConversation: async (taskId: string) => void this.calls.push(`discardConversation ${taskId}`),
+  };
+}
