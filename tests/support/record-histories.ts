@@ -62,8 +62,12 @@ const runs = workers.map((worker) => worker.run());
 const { workflow } = environment.client;
 
 /** Names of this machine and paths on it do not belong into a recorded history. */
-const withoutTraces = (key: string, value: unknown): unknown =>
-  key === 'stackTrace' ? '' : key === 'identity' ? 'recorder' : value;
+function withoutTraces(key: string, value: unknown): unknown {
+  if (key === 'stackTrace') return '';
+  if (key === 'identity') return 'recorder';
+  if (key === 'name' && typeof value === 'string' && /^\d+@/.test(value)) return 'sticky-queue';
+  return value;
+}
 
 /** Runs one case to its end and writes its history, unless this version has recorded it already. */
 async function record(name: string, run: (id: string) => Promise<string>): Promise<void> {
