@@ -1,0 +1,48 @@
+/** What the steps of a start need to know of the activity they run in; tests give one without Temporal. */
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+
+export interface ActivityScope {
+  /** Aborts when the activity is cancelled. */
+  readonly signal: AbortSignal;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  heartbeat(details: Record<string, unknown>): void;
+}
+
+/** Twice and more within the shortest heartbeat timeout, however slow a single call is. */
+const BEAT_MS = 2_000;
+
+/** The activity that is running. */
+export const currentActivity = (): ActivityScope => ({
+  signal: cancellationSignal(),
+  attempt: activityInfo().attempt,
+  heartbeat: (details) => heartbeat(details),
+});
+
+/**
+ * Runs a phase and reports its name, elapsed milliseconds and progress until it ends.
+ * @param progress asked at each beat; what it answers goes into the heartbeat's details.
+ */
+export async function whileBeating<Result>(
+  scope: ActivityScope,
+  phase: string,
+  work: () => Promise<Result>,
+  progress: () => Record<string, unknown> = () => ({}),
+): Promise<Result> {
+  const began = Date.now();
+  const beat = () => scope.heartbeat({ phase, elapsedMs: Date.now() - began, ...progress() });
+  beat();
+  const timer = setInterval(beat, BEAT_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/**
+ * True when an abort means that this worker is going away, not that the start was cancelled: what runs in the sandbox
+ * is then left for the next attempt.
+ */
+export const isWorkerShutdown = (signal: AbortSignal): boolean =>
+  signal.aborted && signal.reason instanceof Error && signal.reason.message === 'WORKER_SHUTDOWN';

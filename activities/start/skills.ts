@@ -1,0 +1,104 @@
+/** SETTING_UP_SKILLS: what the agent is told about project, user and instance, and the project's hooks. */
+import { AgentServerError } from '../../agent-server/errors.js';
+import type { SkillsRequest } from '../../agent-server/workspace.js';
+import { maskText } from '../../contract/masking.js';
+import { whileBeating, type ActivityScope } from './activity-scope.js';
+import { mirrorLlmProfiles } from './llm-profiles.js';
+import { readServerSkills } from './server-skills.js';
+import { mergeSkills, skillPayload, type SkillPayload } from './skill-payload.js';
+import type { StartPreparationDeps } from './start-deps.js';
+import type { Start, StartLoader } from './start-loader.js';
+
+/** Name under which the start request finds {@link PreparedSkills}. */
+export const SKILLS_ARTIFACT = 'skills';
+
+export interface PreparedSkills {
+  skills: SkillPayload[];
+  hookConfig: Record<string, unknown> | null;
+}
+
+/** The public registry is a git clone: where the network swallows packets, a start must not wait for it. */
+const WITH_PUBLIC_MS = 20_000;
+const WITHOUT_PUBLIC_MS = 30_000;
+
+/**
+ * Loads skills and hooks side by side and keeps them for the start request. What cannot be loaded is left out and
+ * logged: a conversation without it is better than none.
+ */
+export async function prepareSkills(
+  deps: StartPreparationDeps,
+  load: StartLoader,
+  scope: ActivityScope,
+  taskId: string,
+): Promise<void> {
+  const start = await load(taskId);
+  const { projectDirectory } = await start.project();
+  const leaveOut = <Value>(what: string, instead: Value) => {
+    return (error: unknown): Value => {
+      scope.signal.throwIfAborted();
+      if (!(error instanceof AgentServerError)) throw error;
+      deps.log.warn(
+        { taskId, reason: maskText(error.message, start.secretValues()) },
+        `${what} could not be loaded`,
+      );
+      return instead;
+    };
+  };
+  const prepared = await whileBeating(
+    scope,
+    'loading skills and hooks',
+    async (): Promise<PreparedSkills> => {
+      const [server, sandbox, hookConfig] = await Promise.all([
+        serverSkills(deps, taskId),
+        sandboxSkills(start, projectDirectory, scope.signal).catch(leaveOut('skills', [])),
+        start.client.hooks(projectDirectory, { signal: scope.signal }).catch(leaveOut('hooks', null)),
+        mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
+      ]);
+      return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills), hookConfig };
+    },
+  );
+  await deps.startTasks.putArtifact(taskId, SKILLS_ARTIFACT, prepared);
+}
+
+async function serverSkills(deps: StartPreparationDeps, taskId: string): Promise<SkillPayload[]> {
+  const { skills, refused } = await readServerSkills(deps.skillsDirectory);
+  for (const { file, reason } of refused)
+    deps.log.warn({ taskId, file, reason }, 'a skill of this server cannot be used');
+  return skills;
+}
+
+async function sandboxSkills(
+  start: Start,
+  projectDirectory: string,
+  signal: AbortSignal,
+): Promise<SkillPayload[]> {
+  const request: SkillsRequest = {
+    load_public: true,
+    load_user: true,
+    load_project: true,
+    load_org: true,
+    project_dir: projectDirectory,
+    sandbox_config: { exposed_urls: start.sandbox.exposedUrls ?? [] },
+    registered_marketplaces: marketplaces(start),
+  };
+  const answer = await start.client
+    .skills(request, { signal, timeoutMs: WITH_PUBLIC_MS })
+    .catch((error: unknown) => {
+      if (!(error instanceof AgentServerError) || error.kind !== 'timeout') throw error;
+      return start.client.skills(
+        { ...request, load_public: false },
+        { signal, timeoutMs: WITHOUT_PUBLIC_MS },
+      );
+    });
+  return answer.skills.map((skill) => skillPayload(skill));
+}
+
+/** Where a marketplace comes from is ours to know; null where there is none, because an empty list turns others off. */
+function marketplaces({ settings }: Start): Record<string, unknown>[] | null {
+  const own = new Set(settings.registered_marketplaces.map(({ name }) => name));
+  const inherited = settings.inherited_marketplaces.filter(({ name }) => !own.has(name));
+  const all = [...inherited, ...settings.registered_marketplaces].map(
+    ({ scope: _scope, ...marketplace }) => marketplace,
+  );
+  return all.length === 0 ? null : all;
+}

@@ -1,0 +1,129 @@
+/** Everything a step needs to know of its start, read from SQL: activities are given ids only. */
+import { z } from 'zod';
+import type { AgentServerClient } from '../../agent-server/client.js';
+import { isSecretName } from '../../contract/masking.js';
+import type { GitProvider } from '../../contract/primitives.js';
+import type { SandboxRecord } from '../../db/sandbox-repository.js';
+import type { StartTaskRecord } from '../../db/start-task-repository.js';
+import type { ProviderToken } from '../../identity/user-context.js';
+import { purposes } from '../../identity/vault.js';
+import { permanentFailure } from './failures.js';
+import { projectDirectory, workingDirectory } from './project-directory.js';
+import type { CustomSecret, StartPreparationDeps } from './start-deps.js';
+import { secretTexts, StartSettings } from './start-settings.js';
+
+/** Where this start works; decided once, so that settings changed meanwhile do not move it. */
+export interface Project {
+  /** Directory that clones go into. */
+  workingDirectory: string;
+  /** The agent's own. */
+  projectDirectory: string;
+  /** In a directory of its own, because conversations share the sandbox. */
+  grouped: boolean;
+}
+
+/** Name under which the decision is kept for the later phases. */
+export const PROJECT_ARTIFACT = 'project';
+const StoredProject = z.object({
+  workingDirectory: z.string(),
+  projectDirectory: z.string(),
+  grouped: z.boolean(),
+});
+
+export interface Start {
+  task: StartTaskRecord;
+  sandbox: SandboxRecord & { agentServerUrl: string };
+  settings: StartSettings;
+  providerTokens: ReadonlyMap<GitProvider, ProviderToken>;
+  customSecrets: readonly CustomSecret[];
+  /** Secrets given with the request. */
+  requestSecrets: Record<string, string>;
+  client: AgentServerClient;
+  /** All values that no message may show. */
+  secretValues(): readonly string[];
+  /** Where the start works, decided by the first phase that asks. */
+  project(): Promise<Project>;
+}
+
+export type StartLoader = (taskId: string) => Promise<Start>;
+
+export function createStartLoader(deps: StartPreparationDeps): StartLoader {
+  const sandboxOf = async (task: StartTaskRecord): Promise<Start['sandbox']> => {
+    const row = task.sandboxId === null ? null : await deps.sandboxes.read(task.sandboxId);
+    if (!row || row.deletedAt) {
+      throw permanentFailure('SandboxNotFound', `500: Sandbox not found: ${task.sandboxId ?? 'none'}`);
+    }
+    const { agentServerUrl } = row;
+    if (agentServerUrl === null) {
+      throw permanentFailure('SandboxWithoutUrl', `No agent server URL found for sandbox ${row.id}.`);
+    }
+    return { ...row, agentServerUrl };
+  };
+
+  return async (taskId) => {
+    const task = await deps.startTasks.read(taskId);
+    if (!task) throw permanentFailure('StartTaskMissing', `start task ${taskId} does not exist`);
+    const [sandbox, rawSettings, providerTokens, customSecrets, requestSecrets] = await Promise.all([
+      sandboxOf(task),
+      deps.settings.read(task.createdByUserId),
+      deps.secrets.providerTokens(task.createdByUserId),
+      deps.secrets.customSecrets(task.createdByUserId),
+      openRequestSecrets(deps, task),
+    ]);
+    const sessionApiKey = await deps.vault.open(purposes.sessionKey(sandbox.id), sandbox.sessionApiKey);
+    const secrets = [
+      sessionApiKey,
+      ...[...providerTokens.values()].map(({ token }) => token),
+      ...customSecrets.map(({ value }) => value),
+      ...Object.values(requestSecrets),
+      ...secretTexts(rawSettings, isSecretName),
+      ...(deps.defaultLlm.apiKey === null ? [] : [deps.defaultLlm.apiKey]),
+    ].filter((value) => value !== '');
+    const settings = StartSettings.parse(rawSettings);
+    return {
+      task,
+      sandbox,
+      settings,
+      providerTokens,
+      customSecrets,
+      requestSecrets,
+      client: deps.createClient({ baseUrl: sandbox.agentServerUrl, sessionApiKey, secrets }),
+      secretValues: () => secrets,
+      project: () => projectOf(deps, task, sandbox, settings),
+    };
+  };
+}
+
+async function projectOf(
+  deps: Pick<StartPreparationDeps, 'startTasks'>,
+  task: StartTaskRecord,
+  sandbox: SandboxRecord,
+  settings: StartSettings,
+): Promise<Project> {
+  const stored = StoredProject.safeParse(await deps.startTasks.artifact(task.id, PROJECT_ARTIFACT));
+  if (stored.success) return stored.data;
+  if (sandbox.workingDirectory === null) {
+    throw permanentFailure(
+      'SandboxWithoutDirectory',
+      `Sandbox ${sandbox.id} has no working directory: delete it and start again.`,
+    );
+  }
+  const grouped = settings.sandbox_grouping_strategy !== 'NO_GROUPING';
+  const directory = workingDirectory(sandbox.workingDirectory, task.conversationId, grouped);
+  const project: Project = {
+    workingDirectory: directory,
+    projectDirectory: projectDirectory(directory, task.request.selected_repository),
+    grouped,
+  };
+  await deps.startTasks.putArtifact(task.id, PROJECT_ARTIFACT, project);
+  return project;
+}
+
+async function openRequestSecrets(
+  deps: Pick<StartPreparationDeps, 'vault'>,
+  task: StartTaskRecord,
+): Promise<Record<string, string>> {
+  if (task.secrets === null) return {};
+  const opened = await deps.vault.open(purposes.startSecrets(task.id), task.secrets);
+  return z.record(z.string(), z.string()).parse(JSON.parse(opened));
+}

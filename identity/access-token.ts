@@ -1,0 +1,92 @@
+/** The signed tokens with which agents fetch a user's git token (contract 8.1). */
+import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose';
+import { hkdfSync } from 'node:crypto';
+import { z } from 'zod';
+import { GitProvider } from '../contract/primitives.js';
+import type { MasterKey } from './vault.js';
+
+/** Whose token of which provider its holder may fetch. */
+export interface AccessGrant {
+  /** Null for the one user of an instance without identity. */
+  userId: string | null;
+  providerType: GitProvider;
+}
+
+/** Longer than conversations usually live; a resumed start issues a new one. */
+const LIFETIME_SECONDS = 14 * 24 * 3600;
+
+const Claims = z.object({
+  user_id: z.string().nullable(),
+  provider_type: GitProvider,
+  iat: z.number(),
+  exp: z.number(),
+});
+
+/** Issues and verifies access tokens: JWS, HS256, key id in `kid`; the newest key signs, all verify. */
+export class AccessTokens {
+  readonly #keys = new Map<string, Uint8Array>();
+  readonly #newest: string;
+
+  /**
+   * @param keys the master keys, newest first; none is an error.
+   * @param lifetimeSeconds how long a token is good for.
+   */
+  constructor(
+    keys: readonly MasterKey[],
+    private readonly lifetimeSeconds: number = LIFETIME_SECONDS,
+  ) {
+    const [newest] = keys;
+    if (!newest) throw new Error('access tokens need at least one master key');
+    this.#newest = newest.id;
+    for (const { id, secret } of keys) {
+      this.#keys.set(id, new Uint8Array(hkdfSync('sha256', secret, '', 'callboard access token', 32)));
+    }
+  }
+
+  /** @param now time of issue. */
+  async issue({ userId, providerType }: AccessGrant, now = new Date()): Promise<string> {
+    const issued = Math.floor(now.getTime() / 1000);
+    return new SignJWT({ user_id: userId, provider_type: providerType })
+      .setProtectedHeader({ alg: 'HS256', kid: this.#newest })
+      .setIssuedAt(issued)
+      .setExpirationTime(issued + this.lifetimeSeconds)
+      .sign(this.#key(this.#newest));
+  }
+
+  /**
+   * What a token grants.
+   * @throws {InvalidAccessToken} for anything that this instance has not issued, or not for today.
+   */
+  async verify(token: string, now = new Date()): Promise<AccessGrant> {
+    try {
+      const { kid } = decodeProtectedHeader(token);
+      const { payload } = await jwtVerify(token, this.#key(kid ?? this.#newest), {
+        algorithms: ['HS256'],
+        currentDate: now,
+      });
+      const claims = Claims.parse(payload);
+      return { userId: claims.user_id, providerType: claims.provider_type };
+    } catch (error) {
+      if (error instanceof InvalidAccessToken) throw error;
+      // A token that is no token at all makes `decodeProtectedHeader` throw a TypeError.
+      if (error instanceof errors.JOSEError || error instanceof z.ZodError || error instanceof TypeError) {
+        throw new InvalidAccessToken({ cause: error });
+      }
+      throw error;
+    }
+  }
+
+  #key(id: string): Uint8Array {
+    const key = this.#keys.get(id);
+    if (!key) throw new InvalidAccessToken();
+    return key;
+  }
+}
+
+/** A token that grants nothing; the message tells nothing of why, because its reader is whoever sent it. */
+export class InvalidAccessToken extends Error {
+  constructor(options?: ErrorOptions) {
+    super('Unauthorized', options);
+    this.name = 'InvalidAccessToken';
+  }
+}
