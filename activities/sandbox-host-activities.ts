@@ -87,6 +87,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       startupTimeoutMs: deps.startupTimeoutMs,
       signal: cancellationSignal(),
       secrets: [sessionApiKey, secretKey],
+      sessionApiKey,
       onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
     });
     const info = await deps.createClient({ baseUrl: handle.url, sessionApiKey }).serverInfo();
@@ -98,7 +99,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       agentServerVersion: info.version ?? 'unknown',
       usableTools: info.usable_tools ?? [],
     });
-    watcher.watch(sandboxId, handle);
+    watcher.watch(sandboxId, handle, 'running');
   };
 
   return {
@@ -116,15 +117,12 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
           await launchAndAwait(row, refused);
           return { outcome: 'running', hostId };
         } catch (err) {
-          if (err instanceof SandboxNotReady && err.type === 'SandboxPortTaken' && attempt < PORT_ATTEMPTS) {
-            const port = await sandboxes.leasedPort(hostId, sandboxId);
-            if (port !== null) refused.add(port);
-            continue;
-          }
-          if (err instanceof SandboxNotReady || err instanceof SandboxRefusal) {
+          if (!(err instanceof SandboxNotReady || err instanceof SandboxRefusal)) throw err; // worth another try
+          if (err.type !== 'SandboxPortTaken' || attempt === PORT_ATTEMPTS) {
             throw ApplicationFailure.nonRetryable(err.message, err.type);
           }
-          throw err; // anything else is worth another try
+          const port = await sandboxes.leasedPort(hostId, sandboxId);
+          if (port !== null) refused.add(port);
         }
       }
     },
@@ -135,7 +133,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       if (!handle) return { state: 'gone' };
       watcher.unwatch(sandboxId); // this change is wanted, not observed
       await backend.pause(sandboxId, handle);
-      watcher.watch(sandboxId, handle);
+      watcher.watch(sandboxId, handle, 'paused');
       return { state: 'paused' };
     },
 
@@ -145,7 +143,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       if (!handle) return { state: 'gone' };
       watcher.unwatch(sandboxId);
       await backend.resume(sandboxId, handle);
-      watcher.watch(sandboxId, handle);
+      watcher.watch(sandboxId, handle, 'running');
       return { state: 'running' };
     },
 

@@ -1,0 +1,55 @@
+import { UserError } from '../user-error.js';
+
+/** What the terminal commands need to reach a running Callboard. */
+export interface ApiTarget {
+  /** Base URL without trailing slash. */
+  url: string;
+  /** Instance key, if the instance asks for one. */
+  key: string | null;
+}
+
+/** One request to the API; anything but 2xx becomes a sentence for the person at the terminal. */
+export async function callApi(
+  target: ApiTarget,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`${target.url}${path}`, {
+      method,
+      headers: {
+        ...(target.key ? { authorization: `Bearer ${target.key}` } : {}),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+  } catch {
+    throw new UserError(
+      `Nothing answers at ${target.url}: start it with ./callboard up, or name another instance with --url.`,
+    );
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  if (response.status === 401) {
+    throw new UserError(`${target.url} wants a key: set SESSION_API_KEY to the instance's key.`);
+  }
+  throw new UserError(`${target.url} answered ${response.status}: ${reason(text)}`);
+}
+
+/** The `detail` of an error body, whatever its shape (contract 1.5). */
+function reason(text: string): string {
+  try {
+    const { detail } = JSON.parse(text) as { detail?: unknown };
+    if (typeof detail === 'string') return detail;
+    if (Array.isArray(detail)) {
+      return (detail as { loc?: unknown[]; msg?: string }[])
+        .map(({ loc, msg }) => `${(loc ?? []).join('.')}: ${msg ?? ''}`)
+        .join('; ');
+    }
+  } catch (err) {
+    if (!(err instanceof SyntaxError)) throw err;
+  }
+  return text.slice(0, 300) || 'no reason given';
+}

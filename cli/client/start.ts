@@ -1,0 +1,97 @@
+import { eventStream } from '../../agent-server/event-stream.js';
+import type { AppConversation } from '../../contract/conversation.js';
+import { dashedId } from '../../contract/ids.js';
+import { isTerminal, type StartTask } from '../../contract/start-task.js';
+import { UserError } from '../user-error.js';
+import { callApi, type ApiTarget } from './api-client.js';
+import { eventLine, executionStatusOf } from './event-line.js';
+import { startTasksOf } from './start-stream.js';
+
+export interface StartOptions {
+  target: ApiTarget;
+  message: string | null;
+  repository: string | null;
+  branch: string | null;
+  provider: string | null;
+  sandboxId: string | null;
+  /** Where lines go. */
+  print: (line: string) => void;
+  signal: AbortSignal;
+}
+
+/** Statuses in which nothing more will come without a person. */
+const RESTING = new Set(['finished', 'error', 'stuck', 'paused', 'waiting_for_confirmation']);
+
+/**
+ * `callboard start`: a conversation from a terminal, phases with elapsed times, then the agent's events as they come.
+ * @returns the exit status: 0 when the run finished, 1 otherwise.
+ */
+export async function runStart(options: StartOptions): Promise<number> {
+  const { print } = options;
+  const task = await followStart(options);
+  if (task.status === 'ERROR') {
+    throw new UserError(`The conversation could not be started: ${task.detail ?? 'no reason was given'}`);
+  }
+  const conversation = await readConversation(options.target, task.app_conversation_id ?? '');
+  print(`\n  conversation  ${conversation.id}\n  sandbox       ${conversation.sandbox_id}\n`);
+  if (options.message === null) return 0;
+  return followEvents(options, conversation);
+}
+
+async function followStart(options: StartOptions): Promise<StartTask> {
+  const { target, message, print } = options;
+  const began = Date.now();
+  const response = await callApi(target, 'POST', '/api/v1/app-conversations/stream-start', {
+    ...(message === null
+      ? {}
+      : { initial_message: { role: 'user', content: [{ type: 'text', text: message }], run: true } }),
+    selected_repository: options.repository,
+    selected_branch: options.branch,
+    git_provider: options.provider,
+    sandbox_id: options.sandboxId,
+  });
+  if (!response.body) throw new UserError(`${target.url} sent no stream.`);
+  let last: StartTask | null = null;
+  for await (const task of startTasksOf(response.body)) {
+    const seconds = ((Date.now() - began) / 1000).toFixed(2).padStart(7);
+    print(`${seconds} s  ${task.status}`);
+    last = task;
+  }
+  if (last && isTerminal(last.status)) return last;
+  throw new UserError(
+    `The stream ended before the start did; it goes on without us: GET ${target.url}/api/v1/app-conversations/start-tasks?ids=${last?.id ?? ''} tells how.`,
+  );
+}
+
+async function readConversation(target: ApiTarget, id: string): Promise<AppConversation> {
+  const response = await callApi(target, 'GET', `/api/v1/app-conversations?ids=${id}`);
+  const [conversation] = (await response.json()) as (AppConversation | null)[];
+  if (!conversation?.conversation_url || !conversation.session_api_key) {
+    throw new UserError(`The conversation ${id} is not running any more.`);
+  }
+  return conversation;
+}
+
+async function followEvents({ print, signal }: StartOptions, conversation: AppConversation): Promise<number> {
+  const url = conversation.conversation_url ?? '';
+  const events = eventStream({
+    baseUrl: url.slice(0, url.indexOf('/api/conversations')),
+    sessionApiKey: conversation.session_api_key ?? '',
+    conversationId: dashedId(conversation.id),
+    resend: 'all',
+    signal,
+  });
+  let started = false;
+  for await (const event of events) {
+    const line = eventLine(event);
+    if (line) print(line);
+    const status = executionStatusOf(event);
+    if (status === 'running') started = true;
+    // The snapshot on connecting may still say `idle`: the run begins in that moment.
+    if (status === null || !RESTING.has(status)) continue;
+    if (status !== 'finished' && !started && event['key'] === 'full_state') continue;
+    print(`\n  ${status}`);
+    return status === 'finished' ? 0 : 1;
+  }
+  return 1;
+}
