@@ -95,6 +95,17 @@ export class SandboxRepository {
     await this.database.update(sandboxes).set(fields).where(eq(sandboxes.id, sandboxId));
   }
 
+  /**
+   * Takes a sandbox whose deletion is ordered out of all lists; its key is worth nothing from now on. Status and port
+   * lease stay until its actor has destroyed it.
+   */
+  async hide(sandboxId: string): Promise<void> {
+    await this.database
+      .update(sandboxes)
+      .set({ deletedAt: sql`coalesce(${sandboxes.deletedAt}, now())`, updatedAt: new Date() })
+      .where(eq(sandboxes.id, sandboxId));
+  }
+
   /** Hides a deleted sandbox and ends its port lease; its key is worth nothing from now on. */
   async markDeleted(sandboxId: string): Promise<void> {
     await this.database.transaction(async (tx) => {

@@ -8,6 +8,7 @@ import {
   gte,
   inArray,
   isNotNull,
+  isNull,
   notExists,
   sql,
   type SQL,
@@ -93,6 +94,15 @@ export class StartTaskReadModel {
   async read(taskId: string): Promise<StartTask | null> {
     const [row] = await this.#tasks().where(eq(startTasks.id, taskId));
     return row ? toStartTask(row) : null;
+  }
+
+  /** Whether a start, accepted or about to be, led or leads to this conversation (hex id). */
+  async knowsConversation(conversationId: string): Promise<boolean> {
+    const [row] = await this.database
+      .select({ id: startRequests.id })
+      .from(startRequests)
+      .where(and(eq(startRequests.conversationId, conversationId), isNull(startRequests.supersededAt)));
+    return row !== undefined;
   }
 
   /** The task after each transition past a sequence number, oldest first: what a stream has not written yet. */

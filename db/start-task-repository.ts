@@ -86,11 +86,14 @@ export class StartTaskRepository {
     });
   }
 
-  /** Forgets a request that was never accepted. */
+  /** Forgets a request that was never accepted; one that is being accepted at this moment is waited for, and kept. */
   async unstage(taskId: string): Promise<void> {
-    await this.database.execute(sql`
-      delete from start_requests
-      where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)`);
+    await this.database.transaction(async (tx) => {
+      await tx.execute(sql`select id from start_requests where id = ${taskId} for update`);
+      await tx.execute(sql`
+        delete from start_requests
+        where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)`);
+    });
   }
 
   /** Makes the staged request a start task in WORKING; repeated, it changes nothing and tells where the task stands. */

@@ -1,0 +1,51 @@
+import type { Logger } from 'pino';
+import type { AgentServerClient } from '../agent-server/client.js';
+import type { ListedConversation, SandboxOfConversation } from '../db/conversation-read-model.js';
+import { purposes, type Vault } from '../identity/vault.js';
+
+/** What the API itself asks of an agent-server. */
+export type AgentServerCalls = Pick<AgentServerClient, 'conversations' | 'patchConversation' | 'sendMessage'>;
+
+/** Makes the client of one agent-server. */
+export type ConnectAgentServer = (target: { baseUrl: string; sessionApiKey: string }) => AgentServerCalls;
+
+export interface AgentServerAccessDeps {
+  vault: Pick<Vault, 'open'>;
+  connect: ConnectAgentServer;
+  logger: Pick<Logger, 'warn' | 'error'>;
+}
+
+/** Reaches the agent-servers behind conversations. */
+export interface AgentServerAccess {
+  /** The session key of a RUNNING sandbox in the clear; null in every other state (contract 5.1). */
+  sessionKey(
+    sandbox: Pick<SandboxOfConversation, 'id' | 'status' | 'sealedSessionKey'>,
+  ): Promise<string | null>;
+  /** The agent-server of a conversation; null unless its sandbox is RUNNING and has an address. */
+  of(conversation: Pick<ListedConversation, 'sandbox'>): Promise<AgentServerCalls | null>;
+}
+
+export function createAgentServerAccess({
+  vault,
+  connect,
+  logger,
+}: AgentServerAccessDeps): AgentServerAccess {
+  const sessionKey: AgentServerAccess['sessionKey'] = async ({ id, status, sealedSessionKey }) => {
+    if (status !== 'RUNNING' || sealedSessionKey === null) return null;
+    try {
+      return await vault.open(purposes.sessionKey(id), sealedSessionKey);
+    } catch (error) {
+      // One unreadable key must not take a whole list away.
+      logger.error({ err: error, sandboxId: id }, 'a session key cannot be decrypted');
+      return null;
+    }
+  };
+  return {
+    sessionKey,
+    async of({ sandbox }) {
+      if (sandbox.agentServerUrl === null) return null;
+      const key = await sessionKey(sandbox);
+      return key === null ? null : connect({ baseUrl: sandbox.agentServerUrl, sessionApiKey: key });
+    },
+  };
+}

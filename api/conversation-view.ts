@@ -1,0 +1,122 @@
+import { NO_METRICS, type AppConversation } from '../contract/conversation.js';
+import { wireDate } from '../contract/dates.js';
+import { dashedId, isUuid } from '../contract/ids.js';
+import type { ListedConversation } from '../db/conversation-read-model.js';
+import type { AgentServerAccess } from './agent-server-access.js';
+import type { LiveStatus } from './live-status.js';
+
+/** Makes of stored conversations what clients see, live members included (contract 3.1). */
+export interface ConversationViews {
+  list(listed: readonly ListedConversation[]): Promise<AppConversation[]>;
+  /** The same for a batch, in which null stands for what is not there. */
+  aligned(listed: readonly (ListedConversation | null)[]): Promise<(AppConversation | null)[]>;
+  one(listed: ListedConversation): Promise<AppConversation>;
+}
+
+export function createConversationViews({
+  agentServers,
+  liveStatus,
+}: {
+  agentServers: Pick<AgentServerAccess, 'sessionKey'>;
+  liveStatus: LiveStatus;
+}): ConversationViews {
+  async function list(listed: readonly ListedConversation[]): Promise<AppConversation[]> {
+    const sandboxes = new Map(listed.map(({ sandbox }) => [sandbox.id, sandbox]));
+    const [statuses, keys] = await Promise.all([
+      liveStatus.of(listed),
+      Promise.all(
+        [...sandboxes.values()].map(
+          async (sandbox) => [sandbox.id, await agentServers.sessionKey(sandbox)] as const,
+        ),
+      ),
+    ]);
+    const keyOf = new Map(keys);
+    return listed.map((item) => ({
+      ...stored(item),
+      ...live(item, keyOf.get(item.sandbox.id) ?? null),
+      execution_status: statuses.get(item.conversation.id) ?? null,
+      ...profile(item.conversation),
+    }));
+  }
+
+  return {
+    list,
+    async aligned(listed) {
+      const present = listed.filter((item) => item !== null);
+      const shown = new Map((await list(present)).map((conversation) => [conversation.id, conversation]));
+      return listed.map((item) => (item ? (shown.get(item.conversation.id) ?? null) : null));
+    },
+    async one(listed) {
+      const [conversation] = await list([listed]);
+      if (!conversation) throw new Error('a view of one conversation came out empty');
+      return conversation;
+    },
+  };
+}
+
+type Stored = Omit<
+  AppConversation,
+  | 'sandbox_status'
+  | 'execution_status'
+  | 'conversation_url'
+  | 'session_api_key'
+  | 'acp_server'
+  | 'launched_agent_profile'
+>;
+
+function stored({ conversation: row, subConversationIds }: ListedConversation): Stored {
+  return {
+    id: row.id,
+    created_by_user_id: row.createdByUserId,
+    sandbox_id: row.sandboxId,
+    selected_repository: row.selectedRepository,
+    selected_branch: row.selectedBranch,
+    git_provider: row.gitProvider,
+    title: row.title,
+    trigger: row.trigger,
+    pr_number: row.prNumber,
+    llm_model: row.llmModel,
+    agent_kind: row.agentKind,
+    metrics: row.metrics ?? NO_METRICS,
+    parent_conversation_id: row.parentConversationId,
+    sub_conversation_ids: subConversationIds,
+    public: row.public,
+    tags: row.tags,
+    created_at: wireDate(row.createdAt),
+    updated_at: wireDate(row.updatedAt),
+  };
+}
+
+/** Address and key only while the sandbox is RUNNING and exposes an address. */
+function live(
+  { conversation, sandbox }: ListedConversation,
+  sessionKey: string | null,
+): Pick<AppConversation, 'sandbox_status' | 'execution_status' | 'conversation_url' | 'session_api_key'> {
+  const exposed = sandbox.status === 'RUNNING' ? (sandbox.exposedUrls ?? []) : [];
+  const agentServer = exposed.find(({ name }) => name === 'AGENT_SERVER');
+  return {
+    sandbox_status: sandbox.status,
+    execution_status: null,
+    conversation_url: agentServer ? `${agentServer.url}/api/conversations/${conversation.id}` : null,
+    session_api_key: exposed.length > 0 ? sessionKey : null,
+  };
+}
+
+/** What the start flow left in the tags about the agent that was launched. */
+function profile({
+  agentKind,
+  tags,
+}: ListedConversation['conversation']): Pick<AppConversation, 'acp_server' | 'launched_agent_profile'> {
+  const profileId = tags['agentprofileid'];
+  const revision = tags['agentprofilerevision'] ?? '';
+  return {
+    acp_server: agentKind === 'acp' ? (tags['acpserver'] ?? null) : null,
+    launched_agent_profile:
+      profileId !== undefined && isUuid(profileId)
+        ? {
+            agent_profile_id: dashedId(profileId),
+            revision: /^\d{1,9}$/.test(revision) ? Number(revision) : 0,
+          }
+        : null,
+  };
+}

@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { PageLimit, pageOf, Success, SUCCESS } from '../contract/primitives.js';
+import { SandboxInfo } from '../contract/sandbox.js';
+import type { SandboxReadModel } from '../db/sandbox-read-model.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import { createSandboxRow } from '../identity/new-sandbox.js';
+import { visibleUserIds, type UserContext } from '../identity/user-context.js';
+import type { Vault } from '../identity/vault.js';
+import type { Actors } from './actors.js';
+import type { AgentServerAccess } from './agent-server-access.js';
+import { HttpError, notFound } from './http-error.js';
+import { route, type RouteDefinition } from './route.js';
+import { sandboxInfo } from './sandbox-view.js';
+import { QueryText } from './storable-text.js';
+
+const BATCH_LIMIT = 100;
+
+/** Which specs a caller may start a sandbox from. */
+export interface SandboxSpecChoice {
+  exists(specId: string): Promise<boolean>;
+  /** The user's default spec, or that of the installation. */
+  defaultFor(user: UserContext): Promise<string>;
+}
+
+export interface SandboxRouteDeps {
+  vault: Pick<Vault, 'seal'>;
+  sandboxes: Pick<SandboxRepository, 'create' | 'read' | 'hide'>;
+  list: Pick<SandboxReadModel, 'search' | 'batch' | 'read'>;
+  actors: Pick<Actors, 'startSandbox' | 'order'>;
+  agentServers: Pick<AgentServerAccess, 'sessionKey'>;
+  specs: SandboxSpecChoice;
+}
+
+const Path = z.object({ sandbox_id: QueryText });
+
+const ORDER_RESPONSES = {
+  200: { description: 'The order is certain to be carried out.', schema: Success },
+  404: { description: 'There is no such sandbox.' },
+  503: { description: 'The workflow service does not answer.' },
+};
+
+/** Sandboxes: search, batch, start, pause, resume, delete (contract 5). */
+export function sandboxRoutes(deps: SandboxRouteDeps): RouteDefinition[] {
+  return [...queryRoutes(deps), startRoute(deps), ...orderRoutes(deps)];
+}
+
+function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[] {
+  return [
+    route({
+      method: 'get',
+      path: '/api/v1/sandboxes/search',
+      summary: 'List sandboxes, newest first',
+      tag: 'Sandboxes',
+      guard: 'user',
+      query: z.object({ page_id: z.string().optional(), limit: PageLimit }),
+      responses: { 200: { description: 'A page of sandboxes.', schema: pageOf(SandboxInfo) } },
+      async handle({ query, user }) {
+        const { records, nextPageId } = await list.search(visibleUserIds(user), {
+          limit: query.limit,
+          pageId: query.page_id,
+        });
+        const items = await Promise.all(records.map((row) => sandboxInfo(row, agentServers)));
+        return { items, next_page_id: nextPageId };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/api/v1/sandboxes',
+      summary: 'Get sandboxes by id, null for each that is not there',
+      tag: 'Sandboxes',
+      guard: 'user',
+      query: z.object({ id: z.array(QueryText) }),
+      responses: {
+        200: { description: 'In the order of the ids.', schema: z.array(SandboxInfo.nullable()) },
+        400: { description: 'Too many ids.' },
+      },
+      async handle({ query: { id: ids }, user }) {
+        if (ids.length > BATCH_LIMIT) {
+          throw new HttpError(
+            400,
+            `Cannot request more than ${BATCH_LIMIT} sandboxes at once, got ${ids.length}`,
+          );
+        }
+        const records = await list.batch(visibleUserIds(user), ids);
+        return Promise.all(records.map(async (row) => row && (await sandboxInfo(row, agentServers))));
+      },
+    }),
+  ];
+}
+
+function startRoute({ vault, sandboxes, actors, specs, agentServers }: SandboxRouteDeps): RouteDefinition {
+  return route({
+    method: 'post',
+    path: '/api/v1/sandboxes',
+    summary: 'Start a sandbox; answers while it is STARTING',
+    tag: 'Sandboxes',
+    guard: 'user',
+    query: z.object({ sandbox_spec_id: QueryText.optional() }),
+    responses: {
+      200: { description: 'The new sandbox.', schema: SandboxInfo },
+      404: { description: 'There is no such spec.' },
+      503: { description: 'The workflow service does not answer; nothing was started.' },
+    },
+    async handle({ query: { sandbox_spec_id: wanted }, user }) {
+      if (wanted !== undefined && !(await specs.exists(wanted))) {
+        throw notFound(`Sandbox Spec '${wanted}' not found`);
+      }
+      const specId = wanted ?? (await specs.defaultFor(user));
+      const { sandboxId } = await createSandboxRow({ vault, sandboxes }, { userId: user.userId, specId });
+      try {
+        await actors.startSandbox(sandboxId, user.userId);
+      } catch (error) {
+        // Its actor, should it come to life after all, finds it deleted.
+        await sandboxes.hide(sandboxId);
+        throw error;
+      }
+      const row = await sandboxes.read(sandboxId);
+      if (!row) throw new Error(`sandbox ${sandboxId} was started but is not stored`);
+      return sandboxInfo(row, agentServers);
+    },
+  });
+}
+
+function orderRoutes({ list, sandboxes, actors }: SandboxRouteDeps): RouteDefinition[] {
+  const mine = async (user: UserContext, sandboxId: string): Promise<SandboxRecord> => {
+    const row = await list.read(visibleUserIds(user), sandboxId);
+    if (!row) throw notFound();
+    return row;
+  };
+  return [
+    route({
+      method: 'post',
+      path: '/api/v1/sandboxes/{sandbox_id}/pause',
+      summary: 'Pause a sandbox; paused already is fine',
+      tag: 'Sandboxes',
+      guard: 'user',
+      params: Path,
+      responses: { ...ORDER_RESPONSES, 409: { description: 'It is in no state that can be paused.' } },
+      async handle({ params, user }) {
+        await actors.order(await mine(user, params.sandbox_id), 'pause', 'obeyed');
+        return SUCCESS;
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/api/v1/sandboxes/{sandbox_id}/resume',
+      summary: 'Resume a sandbox; running already is fine',
+      tag: 'Sandboxes',
+      guard: 'user',
+      params: Path,
+      responses: ORDER_RESPONSES,
+      async handle({ params, user }) {
+        await actors.order(await mine(user, params.sandbox_id), 'resume', 'accepted');
+        return SUCCESS;
+      },
+    }),
+    route({
+      method: 'delete',
+      path: '/api/v1/sandboxes/{sandbox_id}',
+      summary: 'Delete a sandbox; its conversations stay and show it as MISSING',
+      tag: 'Sandboxes',
+      guard: 'user',
+      params: Path,
+      // Older clients name the sandbox here and send anything in the path (contract 5.5).
+      query: z.object({ sandbox_id: QueryText.optional() }),
+      responses: ORDER_RESPONSES,
+      async handle({ params, query, user }) {
+        const sandbox = await mine(user, query.sandbox_id ?? params.sandbox_id);
+        await actors.order(sandbox, 'delete', 'accepted');
+        await sandboxes.hide(sandbox.id);
+        return SUCCESS;
+      },
+    }),
+  ];
+}

@@ -1,0 +1,98 @@
+import { randomUUID } from 'node:crypto';
+import { hexId } from '../contract/ids.js';
+import type { StartRequest, StartTask } from '../contract/start-task.js';
+import type { ConversationReadModel } from '../db/conversation-read-model.js';
+import type { ConversationRepository } from '../db/conversation-repository.js';
+import type { StartTaskReadModel } from '../db/start-task-read-model.js';
+import type { StartTaskRepository } from '../db/start-task-repository.js';
+import { visibleUserIds, type UserContext } from '../identity/user-context.js';
+import { purposes, type Vault } from '../identity/vault.js';
+import type { Actors } from './actors.js';
+import { HttpError } from './http-error.js';
+import { prepareStart } from './start-request.js';
+
+export interface StartCommandDeps {
+  vault: Pick<Vault, 'seal'>;
+  starts: Pick<StartTaskRepository, 'stage' | 'unstage'>;
+  tasks: Pick<StartTaskReadModel, 'read' | 'knowsConversation'>;
+  conversations: Pick<ConversationReadModel, 'read'>;
+  conversationRows: Pick<ConversationRepository, 'read'>;
+  actors: Pick<Actors, 'startConversation'>;
+}
+
+export interface StartOrder {
+  given: StartRequest;
+  /** Value of the `Idempotency-Key` header, or null: the same key leads to the same task. */
+  idempotencyKey: string | null;
+  user: UserContext;
+}
+
+/**
+ * Begins a start, or finds the one that an earlier, equal request began; returns when the task is stored.
+ * @throws {HttpError} 400, 404, 409 for requests that cannot be started, 503 when nothing was started
+ */
+export type StartCommand = (order: StartOrder) => Promise<StartTask>;
+
+export function createStartCommand(deps: StartCommandDeps): StartCommand {
+  const { vault, starts, tasks, actors } = deps;
+
+  const seen = (user: UserContext, owner: string | null): boolean => {
+    const users = visibleUserIds(user);
+    return users === null || (owner !== null && users.includes(owner));
+  };
+
+  /** A conversation that did not come from a start, or is somebody else's, cannot be started. */
+  async function refuseTakenId(conversationId: string, user: UserContext): Promise<void> {
+    const row = await deps.conversationRows.read(conversationId);
+    if (!row) return;
+    const mine = seen(user, row.createdByUserId) && row.deletedAt === null;
+    if (!mine || !(await tasks.knowsConversation(conversationId))) throw taken(conversationId);
+  }
+
+  /** Stores the request under a new task id, or finds the task that holds its conversation or idempotency key. */
+  async function stage({
+    given,
+    idempotencyKey,
+    user,
+  }: StartOrder): Promise<{ taskId: string; staged: boolean }> {
+    const { request, secrets } = await prepareStart(given, user, deps.conversations);
+    if (given.conversation_id !== null) await refuseTakenId(given.conversation_id, user);
+    const taskId = hexId(randomUUID());
+    const conversationId = given.conversation_id ?? hexId(randomUUID());
+    const result = await starts.stage({
+      taskId,
+      conversationId,
+      createdByUserId: user.userId,
+      request,
+      secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), JSON.stringify(secrets))),
+      idempotencyKey,
+    });
+    if (result.outcome === 'existing' && !seen(user, result.createdByUserId)) throw taken(conversationId);
+    return { taskId: result.taskId, staged: result.outcome === 'staged' };
+  }
+
+  return async (order) => {
+    const { taskId, staged } = await stage(order);
+    // What was accepted once is never started again, whatever became of it.
+    const known = staged ? null : await tasks.read(taskId);
+    if (known) return known;
+    try {
+      await actors.startConversation(taskId, order.user.userId);
+    } catch (error) {
+      // Nobody knows how far the call got: what is not accepted by now never will be, what is accepted counts.
+      if (staged) await starts.unstage(taskId);
+      const accepted = await tasks.read(taskId);
+      if (accepted) return accepted;
+      throw error;
+    }
+    const task = await tasks.read(taskId);
+    if (!task) throw new Error(`start task ${taskId} was accepted but is not stored`);
+    return task;
+  };
+}
+
+const taken = (conversationId: string): HttpError =>
+  new HttpError(
+    409,
+    `The conversation id ${conversationId} is taken: send another one, or none to get a new one.`,
+  );

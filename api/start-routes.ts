@@ -1,0 +1,68 @@
+import type { Request } from 'express';
+import { z } from 'zod';
+import { StartRequest, StartTaskSchema } from '../contract/start-task.js';
+import { HttpError } from './http-error.js';
+import { route, type RouteDefinition } from './route.js';
+import type { StartCommand } from './start-command.js';
+import { streamStart, type StartStreamDeps } from './start-stream.js';
+
+const IDEMPOTENCY_KEY_LENGTH = 255;
+
+const FAILURES = {
+  400: { description: 'Parts of the request do not go together.' },
+  404: { description: 'The parent conversation does not exist.' },
+  409: { description: 'The conversation id is taken.' },
+  503: { description: 'The workflow service does not answer; nothing was started.' },
+};
+
+/** The two ways to start a conversation (contract 3.3, 3.5). */
+export function startRoutes({
+  start,
+  stream,
+}: {
+  start: StartCommand;
+  stream: StartStreamDeps;
+}): RouteDefinition[] {
+  return [
+    route({
+      method: 'post',
+      path: '/api/v1/app-conversations',
+      summary: 'Start a conversation; answers at once with the start task',
+      tag: 'Conversations',
+      guard: 'user',
+      body: StartRequest,
+      responses: { 200: { description: 'The start task.', schema: StartTaskSchema }, ...FAILURES },
+      handle: ({ body, user, request }) =>
+        start({ given: body, idempotencyKey: idempotencyKeyOf(request), user }),
+    }),
+    route({
+      method: 'post',
+      path: '/api/v1/app-conversations/stream-start',
+      summary: 'Start a conversation and stream its start task at each change of status',
+      tag: 'Conversations',
+      guard: 'user',
+      body: StartRequest,
+      responses: {
+        200: {
+          description: 'An array written piece by piece; the last task is READY or ERROR.',
+          schema: z.array(StartTaskSchema),
+        },
+        ...FAILURES,
+      },
+      async handle({ body, user, request, response }) {
+        // Everything that can be refused is refused here, before the stream opens.
+        const task = await start({ given: body, idempotencyKey: idempotencyKeyOf(request), user });
+        await streamStart(response, task.id, stream);
+        return undefined;
+      },
+    }),
+  ];
+}
+
+function idempotencyKeyOf(request: Request): string | null {
+  const key = request.header('Idempotency-Key')?.trim() ?? '';
+  if (key.length > IDEMPOTENCY_KEY_LENGTH) {
+    throw new HttpError(400, `Idempotency-Key has at most ${IDEMPOTENCY_KEY_LENGTH} characters.`);
+  }
+  return key === '' ? null : key;
+}

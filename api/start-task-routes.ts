@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import { HexUuid, PageLimit, pageOf, WireDateTime } from '../contract/primitives.js';
+import { StartTaskSchema } from '../contract/start-task.js';
+import { START_TASK_ORDERS, type StartTaskReadModel } from '../db/start-task-read-model.js';
+import { visibleUserIds } from '../identity/user-context.js';
+import { HttpError } from './http-error.js';
+import { route, type RouteDefinition } from './route.js';
+
+const BATCH_LIMIT = 100;
+
+const Filter = z.object({
+  conversation_id__eq: HexUuid.optional(),
+  created_at__gte: WireDateTime.optional(),
+});
+
+const toFilter = (query: z.output<typeof Filter>) => ({
+  conversationId: query.conversation_id__eq,
+  createdAtGte: query.created_at__gte,
+});
+
+/** Questions about starts (contract 3.6). */
+export function startTaskRoutes({
+  tasks,
+}: {
+  tasks: Pick<StartTaskReadModel, 'search' | 'count' | 'batch'>;
+}): RouteDefinition[] {
+  return [
+    route({
+      method: 'get',
+      path: '/api/v1/app-conversations/start-tasks/search',
+      summary: 'List start tasks',
+      tag: 'Start tasks',
+      guard: 'user',
+      query: Filter.extend({
+        sort_order: z.enum(START_TASK_ORDERS).optional(),
+        page_id: z.string().optional(),
+        limit: PageLimit,
+      }),
+      responses: { 200: { description: 'A page of start tasks.', schema: pageOf(StartTaskSchema) } },
+      handle: ({ query, user }) =>
+        tasks.search(visibleUserIds(user), toFilter(query), {
+          limit: query.limit,
+          pageId: query.page_id,
+          order: query.sort_order,
+        }),
+    }),
+    route({
+      method: 'get',
+      path: '/api/v1/app-conversations/start-tasks/count',
+      summary: 'Count start tasks',
+      tag: 'Start tasks',
+      guard: 'user',
+      query: Filter,
+      responses: { 200: { description: 'How many match.', schema: z.int() } },
+      handle: ({ query, user }) => tasks.count(visibleUserIds(user), toFilter(query)),
+    }),
+    route({
+      method: 'get',
+      path: '/api/v1/app-conversations/start-tasks',
+      summary: 'Get start tasks by id, null for each that is not there',
+      tag: 'Start tasks',
+      guard: 'user',
+      query: z.object({ ids: z.array(HexUuid) }),
+      responses: {
+        200: { description: 'In the order of the ids.', schema: z.array(StartTaskSchema.nullable()) },
+        400: { description: 'Too many ids.' },
+      },
+      async handle({ query, user }) {
+        if (query.ids.length > BATCH_LIMIT) {
+          throw new HttpError(
+            400,
+            `Cannot request more than ${BATCH_LIMIT} start tasks at once, got ${query.ids.length}`,
+          );
+        }
+        return tasks.batch(visibleUserIds(user), query.ids);
+      },
+    }),
+  ];
+}
