@@ -1,0 +1,26 @@
+/** The boundary between a request and the user it acts for. */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { TokenProvider, UserContext } from './user-context.js';
+
+/** Learns who calls from the headers of a request; one strategy per way of signing in. */
+export interface AuthStrategy {
+  /** @throws {Unauthenticated} when the headers prove nobody. */
+  authenticate(headers: IncomingHttpHeaders): Promise<UserContext>;
+}
+
+/** The request proves nobody; answered with 401. */
+export class Unauthenticated extends Error {
+  constructor(message = 'Unauthorized') {
+    super(message);
+    this.name = 'Unauthenticated';
+  }
+}
+
+/** The tokens of nobody. */
+export const NO_TOKENS: TokenProvider = {
+  get: () => Promise.resolve(null),
+  getAll: () => Promise.resolve(new Map()),
+};
+
+/** Who acts on routes that anybody may call: it owns nothing and has no tokens. */
+export const NOBODY: UserContext = { userId: null, authType: 'none', tokens: NO_TOKENS };

@@ -1,0 +1,111 @@
+/** The master keys: given, or made once in the data directory. */
+import { createHash, randomBytes } from 'node:crypto';
+import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { MasterKey } from './vault.js';
+
+/** The file in the data directory; whoever loses it loses every stored secret. */
+export const KEY_FILE = '.keys';
+
+const SHORTEST_KEY = 32;
+
+/** A list of keys, newest first: the first encrypts and signs, all decrypt and verify. */
+const KeyList = z
+  .array(z.union([z.string(), z.object({ id: z.string().min(1), key: z.string() })]))
+  .min(1, 'the list is empty');
+
+/** The master keys cannot be used; the message says what to do and holds no key. */
+export class KeyRingError extends Error {
+  override readonly name = 'KeyRingError';
+}
+
+/**
+ * Reads the key ring: from `secret` (one key, or a JSON list of keys, newest first), else from the key file, which is
+ * made when there is none. Several processes may do so at once: one makes it, all read the same.
+ * @throws {KeyRingError}
+ */
+export async function loadMasterKeys(options: {
+  secret: string | null;
+  dataDirectory: string;
+}): Promise<MasterKey[]> {
+  if (options.secret !== null) return parseKeys(options.secret, 'JWT_SECRET');
+  const path = join(options.dataDirectory, KEY_FILE);
+  const present = await readKeyFile(path);
+  if (present !== null) return parseKeys(present, path);
+  await mkdir(options.dataDirectory, { recursive: true, mode: 0o700 });
+  await makeKeyFile(path);
+  return parseKeys((await readKeyFile(path)) ?? '', path);
+}
+
+function parseKeys(content: string, source: string): MasterKey[] {
+  const text = content.trim();
+  const entries = text.startsWith('[') ? parseList(text, source) : [text];
+  return entries.map((entry) => {
+    const key = typeof entry === 'string' ? entry : entry.key;
+    if (key.length < SHORTEST_KEY) {
+      throw new KeyRingError(
+        `A key in ${source} has ${key.length} characters, which is too short: use 32 or more, for example from \`openssl rand -base64 48\`.`,
+      );
+    }
+    const id = typeof entry === 'string' ? keyIdOf(entry) : entry.id;
+    return { id, secret: new TextEncoder().encode(key) };
+  });
+}
+
+function parseList(text: string, source: string): z.output<typeof KeyList> {
+  try {
+    return KeyList.parse(JSON.parse(text));
+  } catch {
+    // The cause would quote keys.
+    throw new KeyRingError(
+      `The keys in ${source} cannot be read: expected a JSON list of keys, newest first. Restore it from a backup; without its keys stored secrets stay locked.`,
+    );
+  }
+}
+
+/** Names a key without telling anything about it. */
+const keyIdOf = (key: string): string =>
+  createHash('sha256').update(`callboard key id\0${key}`).digest('base64url').slice(0, 16);
+
+async function readKeyFile(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw new KeyRingError(
+      `The key file ${path} cannot be read (${codeOf(error)}): let this account read it.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** Writes a complete file under another name and links it: what is there under the real name is never half a file. */
+async function makeKeyFile(path: string): Promise<void> {
+  const key = randomBytes(48).toString('base64url');
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    const file = await open(draft, 'wx', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify([{ id: keyIdOf(key), key }], null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(draft, path).catch((error: unknown) => {
+      if (codeOf(error) !== 'EEXIST') throw error; // another process was quicker: its keys are the keys
+    });
+  } catch (error) {
+    throw new KeyRingError(
+      `The key file ${path} cannot be made (${codeOf(error)}): make the data directory writable, or set JWT_SECRET.`,
+      { cause: error },
+    );
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
