@@ -8,8 +8,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { maskText } from '../contract/masking.js';
 import { commandLog, START_PATH } from './bash-log.js';
-import { AgentServerError, maskValues, truncate } from './errors.js';
+import { AgentServerError, truncate } from './errors.js';
 import { fileCalls } from './files.js';
 import type { BashCommandEvent, BashOutputEvent } from './schemas.js';
 import { assertKey, exportLines, markedCommand, markPrefix, shellQuote, stopMarked } from './shell.js';
@@ -223,6 +224,6 @@ function ignoreAgentServerError(error: unknown): void {
 
 const masked = (result: CommandResult, values: readonly string[]): CommandResult => ({
   ...result,
-  stdout: maskValues(result.stdout, values),
-  stderr: maskValues(result.stderr, values),
+  stdout: maskText(result.stdout, values),
+  stderr: maskText(result.stderr, values),
 });

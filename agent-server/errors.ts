@@ -37,16 +37,6 @@ export class AgentServerError extends Error {
   }
 }
 
-/** Replaces every occurrence of the given values; values shorter than four characters would hide too much. */
-export function maskValues(text: string, secrets: readonly string[]): string {
-  let masked = text;
-  // Longest first, so that a secret that contains another one leaves no recognisable rest.
-  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
-    if (secret.length >= 4) masked = masked.replaceAll(secret, '***');
-  }
-  return masked;
-}
-
 /** Shortens a quotation to a length that still fits into a sentence. */
 export function truncate(text: string, limit = QUOTED_CHARACTERS): string {
   return text.length <= limit ? text : `${text.slice(0, limit)}…`;

@@ -1,6 +1,7 @@
 /** One HTTP call to an agent-server: time limit, authentication, errors, and one more try on a stale connection. */
 import type { z } from 'zod';
-import { AgentServerError, maskValues, reasonOf, truncate } from './errors.js';
+import { maskText } from '../contract/masking.js';
+import { AgentServerError, reasonOf, truncate } from './errors.js';
 
 /** What every call of the client accepts. */
 export interface CallOptions {
@@ -70,7 +71,7 @@ export function createTransport(settings: TransportSettings): Transport {
       kind,
       status,
       call: `${call.method} ${call.path}`,
-      detail: maskValues(detail, secrets),
+      detail: maskText(detail, secrets),
       cause,
     });
 

@@ -37,9 +37,10 @@ export interface SandboxHandle {
 
 /** How a launched thing is right now. `exited` carries its exit code where it can be known. */
 export type SandboxCondition =
-  | { state: 'running' }
-  | { state: 'paused' }
-  | { state: 'gone'; exitCode: number | null };
+  { state: 'running' } | { state: 'paused' } | { state: 'gone'; exitCode: number | null };
+
+/** How the line begins that stands in a sandbox's log wherever its agent-server was started. */
+export const LAUNCH_LINE = '--- agent-server started by callboard';
 
 /** A refusal that trying again cannot mend; `reason` is a sentence for people. */
 export class SandboxRefusal extends Error {

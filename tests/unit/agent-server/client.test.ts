@@ -88,7 +88,7 @@ describe('a call to an agent-server', () => {
     });
     const error = await failureOf(client.serverInfo());
     expect(error).toMatchObject({ kind: 'http', status: 500, call: 'GET /server_info' });
-    expect(error.message).toBe('GET /server_info: HTTP 500 Internal Server Error: bad key ***');
+    expect(error.message).toBe('GET /server_info: HTTP 500 Internal Server Error: bad key **********');
   });
 
   it('is an error when the answer is not what the contract says', async () => {

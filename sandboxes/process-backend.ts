@@ -1,0 +1,259 @@
+/** Sandboxes as processes of this host: one agent-server each, detached, in a directory of its own. */
+import type { ChildProcess } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SandboxRefusal } from './backend.js';
+import type { SandboxBackend, SandboxCondition, SandboxHandle, SandboxLaunch } from './backend.js';
+import { isPortFree } from './ports.js';
+import { configurationOf, environmentOf } from './process-environment.js';
+import { currentBootId, isGone, statOf } from './process-identity.js';
+import type { ProcessIdentity } from './process-identity.js';
+import { LOCK_HELD, NO_FLOCK, resolveCommand, startShell } from './process-launch.js';
+import { exitCodeOf, identityOf, readExit, readRecord, sizeOf, tailOf, writeExit } from './process-record.js';
+import { processesOf, signalAll } from './process-tree.js';
+import type { ProcessTree } from './process-tree.js';
+import { makeDirectories, removeDirectories } from './sandbox-directories.js';
+import { isSandboxId, sandboxPaths } from './sandbox-paths.js';
+import type { SandboxPaths } from './sandbox-paths.js';
+
+/** The part of a logger that is used here; pino's has it. */
+export interface SandboxLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface ProcessBackendSettings {
+  /** Holds one directory per sandbox; made if missing. */
+  rootDirectory: string;
+  /** Starts an agent-server; `--host` and `--port` are appended. */
+  command: string;
+  /** Address to bind, and the host of the URLs that are handed out. */
+  address: string;
+  logger: SandboxLogger;
+  /** How long a started process may take to make itself known; 10 s if left out. */
+  startGraceMs?: number;
+  /** How long an agent-server may take to end by itself before it is killed; 5 s if left out. */
+  stopGraceMs?: number;
+}
+
+const POLL_MS = 5;
+/** How long a faster shell may take from its lock to its record, a few milliseconds usually. */
+const RIVAL_MS = 2_000;
+const SETTLE_POLL_MS = 20;
+/** How long stopped, continued or killed processes may take to show it. */
+const SETTLE_MS = 5_000;
+/** How long the exit code of our own child may come after its end. */
+const EXIT_EVENT_MS = 1_000;
+
+export function createProcessBackend(settings: ProcessBackendSettings): SandboxBackend {
+  const { rootDirectory, command, address, logger } = settings;
+  const startGraceMs = settings.startGraceMs ?? 10_000;
+  const stopGraceMs = settings.stopGraceMs ?? 5_000;
+  /** Agent-servers that we started ourselves: of these, and only these, we hear the exit code. */
+  const ours = new Map<string, Promise<number | null>>();
+  const pathsOf = (sandboxId: string) => sandboxPaths(rootDirectory, sandboxId);
+
+  async function find(sandboxId: string): Promise<SandboxHandle | null> {
+    const record = await readRecord(pathsOf(sandboxId));
+    const identity = record && identityOf(record);
+    return identity && (await statOf(identity)) ? record : null;
+  }
+
+  async function launch(launch: SandboxLaunch): Promise<SandboxHandle> {
+    const { sandboxId, port } = launch;
+    const paths = pathsOf(sandboxId);
+    const present = await find(sandboxId);
+    if (present) return present;
+    if (process.platform !== 'linux') {
+      throw new SandboxRefusal('PlatformUnsupported', 'Process sandboxes need Linux: use RUNTIME=docker.');
+    }
+    const argv = await resolveCommand(command);
+    if (!(await isPortFree(address, port))) {
+      const other = await find(sandboxId);
+      if (other) return other; // started by another attempt in this moment
+      throw new SandboxRefusal(
+        'SandboxPortTaken',
+        `Port ${port} at ${address} is in use by another program: choose another port for the sandbox.`,
+      );
+    }
+    await makeDirectories(paths);
+    const host = address.includes(':') ? `[${address}]` : address;
+    const rest = {
+      bootId: await currentBootId(),
+      port,
+      url: `http://${host}:${port}`,
+      workingDirectory: paths.project,
+    };
+    const start = () =>
+      startShell({
+        argv: [...argv, '--host', address, '--port', String(port)],
+        paths,
+        environment: environmentOf(launch, paths, process.env),
+        configuration: configurationOf(launch),
+        rest,
+      });
+    let handle = await awaitRecord(paths, start());
+    if (!handle) {
+      // The lock outlived its server: a child of that one has inherited it.
+      logger.warn({ sandboxId }, 'ending what an earlier agent-server has left running');
+      signalAll(await processesOf(sandboxId), 'SIGKILL');
+      handle = await awaitRecord(paths, start());
+    }
+    if (!handle) {
+      throw new Error(
+        `another process holds ${paths.lock}: end it, or delete the sandbox ${sandboxId} and start a new one`,
+      );
+    }
+    logger.info({ sandboxId, pid: handle.pid, port: handle.port }, 'agent-server started');
+    return handle;
+  }
+
+  /**
+   * Waits until the shell has noted who it is, or the one that was faster; null when the lock is held by
+   * somebody who does not.
+   */
+  async function awaitRecord(paths: SandboxPaths, child: ChildProcess): Promise<SandboxHandle | null> {
+    const failed: Error[] = [];
+    child.once('error', (error) => failed.push(error));
+    const exit = new Promise<number | null>((resolve) => {
+      child.once('exit', (code, signal) => resolve(exitCodeOf(code, signal)));
+    });
+    const began = Date.now();
+    for (; Date.now() - began < startGraceMs; await sleep(POLL_MS)) {
+      if (failed[0]) throw failed[0];
+      const record = await readRecord(paths);
+      const identity = record && identityOf(record);
+      if (record && identity && identity.pid === child.pid) {
+        followExit(paths, identity, exit);
+        return record;
+      }
+      if (identity && (await statOf(identity))) return record;
+      if (child.exitCode === NO_FLOCK) {
+        throw new SandboxRefusal('FlockMissing', 'The program flock is missing: install util-linux.');
+      }
+      // Refused in favour of, or killed by, a shell that was faster: its record is about to appear.
+      const loser = child.exitCode === LOCK_HELD || child.signalCode !== null;
+      if (loser && Date.now() - began > RIVAL_MS) return null;
+      if (child.exitCode !== null && !loser) {
+        throw new Error(
+          `the agent-server could not be started (exit code ${child.exitCode}): is there space, and the right to write, in ${paths.directory}?`,
+        );
+      }
+    }
+    throw new Error(`the agent-server's process did not come up within ${startGraceMs / 1000} s`);
+  }
+
+  function followExit(paths: SandboxPaths, identity: ProcessIdentity, exit: Promise<number | null>): void {
+    const key = keyOf(identity);
+    const noted = exit.then(async (exitCode) => {
+      await writeExit(paths, identity, exitCode).catch((error: unknown) => {
+        logger.warn({ err: error, path: paths.exit }, 'exit code of an agent-server not noted');
+      });
+      return exitCode;
+    });
+    ours.set(key, noted);
+  }
+
+  async function exitCodeOfGone(paths: SandboxPaths, identity: ProcessIdentity): Promise<number | null> {
+    const seen = ours.get(keyOf(identity));
+    if (!seen) return readExit(paths, identity);
+    return Promise.race([seen, sleep(EXIT_EVENT_MS, null, { ref: false })]);
+  }
+
+  async function inspect(sandboxId: string, handle: SandboxHandle): Promise<SandboxCondition> {
+    const paths = pathsOf(sandboxId);
+    const identity = identityOf(handle);
+    const stat = identity && (await statOf(identity));
+    if (stat) return { state: stat.state === 'T' ? 'paused' : 'running' };
+    return { state: 'gone', exitCode: identity ? await exitCodeOfGone(paths, identity) : null };
+  }
+
+  /**
+   * Signals all processes until none is left in the wrong state. New ones can appear while we look; those in
+   * an uninterruptible wait follow when it ends.
+   */
+  async function settle(
+    sandboxId: string,
+    handle: SandboxHandle,
+    target: { signal: 'SIGSTOP' | 'SIGCONT'; done: 'paused' | 'running' },
+  ): Promise<void> {
+    const stopping = target.signal === 'SIGSTOP';
+    for (const deadline = Date.now() + SETTLE_MS; ; await sleep(SETTLE_POLL_MS)) {
+      const { state } = await inspect(sandboxId, handle);
+      if (state === 'gone') {
+        throw new SandboxRefusal('SandboxGone', 'The process of the sandbox has ended: start it again.');
+      }
+      const tree = await processesOf(sandboxId, handle.pid);
+      const wrong = tree.filter((one) => (one.state === 'T') !== stopping);
+      if (state === target.done && wrong.length === 0) return;
+      // Parents sleep first and wake last: a shell or tmux that is awake takes a stopped child for a job
+      // that somebody suspended, and puts it into the background or wakes it.
+      signalAll(stopping ? wrong : wrong.toReversed(), target.signal);
+      if (Date.now() < deadline) continue;
+      if (state === target.done) return; // only processes in an uninterruptible wait are left
+      throw new Error(`the processes of sandbox ${sandboxId} do not react to ${target.signal}`);
+    }
+  }
+
+  async function destroy(sandboxId: string, handle: SandboxHandle | null): Promise<void> {
+    const paths = pathsOf(sandboxId);
+    const record = handle ?? (await readRecord(paths));
+    const identity = record && identityOf(record);
+    const server = identity && (await statOf(identity));
+    const tree = await processesOf(sandboxId, server?.pid);
+    if (server) {
+      signalAll(tree.toReversed(), 'SIGCONT'); // a stopped process does not hear SIGTERM
+      signalAll([server], 'SIGTERM');
+      await until(stopGraceMs, async () => (await statOf(identity)) === null);
+    }
+    const ended = await until(SETTLE_MS, async () => {
+      const left = await livingOf([...tree, ...(await processesOf(sandboxId))]);
+      signalAll(left, 'SIGKILL');
+      return left.length === 0;
+    });
+    if (!ended) throw new Error(`processes of sandbox ${sandboxId} do not end`);
+    if (identity) ours.delete(keyOf(identity));
+    await removeDirectories(paths);
+    logger.info({ sandboxId }, 'sandbox removed');
+  }
+
+  return {
+    kind: 'process',
+    launch,
+    find,
+    inspect,
+    pause: (sandboxId, handle) => settle(sandboxId, handle, { signal: 'SIGSTOP', done: 'paused' }),
+    resume: (sandboxId, handle) => settle(sandboxId, handle, { signal: 'SIGCONT', done: 'running' }),
+    destroy,
+    logTail: (sandboxId, lines) => tailOf(pathsOf(sandboxId).log, lines),
+    logSize: (sandboxId) => sizeOf(pathsOf(sandboxId).log),
+    async list() {
+      try {
+        const entries = await readdir(rootDirectory, { withFileTypes: true });
+        return entries
+          .filter((entry) => entry.isDirectory() && isSandboxId(entry.name))
+          .map(({ name }) => name);
+      } catch (error) {
+        if (isGone(error)) return [];
+        throw error;
+      }
+    },
+  };
+}
+
+const keyOf = ({ pid, startTime }: ProcessIdentity): string => `${pid}:${startTime}`;
+
+/** Those that are still the same processes and not yet dead. */
+async function livingOf(tree: ProcessTree): Promise<ProcessTree> {
+  const bootId = await currentBootId();
+  const stats = await Promise.all(tree.map(({ pid, startTime }) => statOf({ pid, startTime, bootId })));
+  return stats.filter((stat) => stat !== null);
+}
+
+/** Asks again and again; false when the time is over. */
+async function until(milliseconds: number, met: () => Promise<boolean>): Promise<boolean> {
+  for (const deadline = Date.now() + milliseconds; ; await sleep(SETTLE_POLL_MS)) {
+    if (await met()) return true;
+    if (Date.now() >= deadline) return false;
+  }
+}

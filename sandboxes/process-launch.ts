@@ -1,0 +1,120 @@
+/**
+ * Starting an agent-server as a process that outlives us, and never a second one for the same sandbox.
+ *
+ * A shell takes a lock on a file, notes its own identity beside it and then becomes the agent-server. The lock
+ * belongs to an open file that the server inherits, so the system keeps it exactly as long as the server lives,
+ * whatever happens to us. The note is there before the server is, so at no instant is there a server that
+ * a later attempt could not find.
+ */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { access, constants as fsConstants, stat } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { LAUNCH_LINE, SandboxRefusal } from './backend.js';
+import type { SandboxHandle } from './backend.js';
+import { CONFIGURATION_FD } from './process-environment.js';
+import { errorCode } from './process-identity.js';
+import { SANDBOX_MARK } from './process-tree.js';
+import type { SandboxPaths } from './sandbox-paths.js';
+
+/** Exit code of the shell when another one holds the lock (`EX_TEMPFAIL`). */
+export const LOCK_HELD = 75;
+/** Exit code of the shell when the system has no `flock` (`EX_UNAVAILABLE`). */
+export const NO_FLOCK = 69;
+
+/** Name under which the shell gets the configuration; the agent-server does not see it. */
+const CONFIGURATION = 'CALLBOARD_AGENT_SERVER_CONFIGURATION';
+const LOG_LIMIT_KILOBYTES = 20 * 1024;
+
+/**
+ * Arguments: the sandbox's directory, the rest of its record as JSON text, the command. Descriptor 9 holds the
+ * lock, descriptor 8 the configuration; Python closes both in the commands that it starts.
+ */
+const SCRIPT = `
+dir=$1 rest=$2
+shift 2
+command -v flock >/dev/null || exit ${NO_FLOCK}
+exec 9>>"$dir/lock" || exit 1
+flock -n 9 || exit ${LOCK_HELD}
+if [ -n "$(find "$dir/agent-server.log" -size +${LOG_LIMIT_KILOBYTES}k 2>/dev/null)" ]; then
+  mv -f "$dir/agent-server.log" "$dir/agent-server.log.1"
+fi
+exec >>"$dir/agent-server.log" 2>&1 || exit 1
+echo "${LAUNCH_LINE} at $(date -u +%Y-%m-%dT%H:%M:%SZ), pid $$"
+# What an earlier server of this sandbox has left running.
+if [ -e "$dir/sandbox.json" ]; then
+  for file in $(grep -lszxF -e "${SANDBOX_MARK}=$${SANDBOX_MARK}" /proc/[0-9]*/environ); do
+    pid=\${file#/proc/}
+    pid=\${pid%/environ}
+    [ "$pid" = $$ ] || kill -KILL "$pid" 2>/dev/null
+  done
+fi
+(umask 077 && printf %s "$${CONFIGURATION}" >"$dir/.configuration") || exit 1
+exec ${CONFIGURATION_FD}<"$dir/.configuration" || exit 1
+rm -f "$dir/.configuration"
+unset ${CONFIGURATION}
+read -r stat </proc/$$/stat
+start_time() { shift 19; printf %s "$1"; }
+start=$(start_time \${stat##*) })
+printf '{"backend":"process","pid":%s,"startTime":"%s",%s' $$ "$start" "$rest" >"$dir/.sandbox.json" || exit 1
+mv -f "$dir/.sandbox.json" "$dir/sandbox.json"
+exec "$@"
+`;
+
+/** Everything of a record but pid and start time, which only the shell knows. */
+export type RecordRest = Omit<SandboxHandle, 'backend' | 'pid' | 'startTime'>;
+
+/** Starts the shell, detached: it has its own session and none of our descriptors. */
+export function startShell(start: {
+  argv: readonly string[];
+  paths: SandboxPaths;
+  environment: Record<string, string>;
+  configuration: string;
+  rest: RecordRest;
+}): ChildProcess {
+  const { paths } = start;
+  const rest = JSON.stringify(start.rest).slice(1);
+  const child = spawn('/bin/sh', ['-c', SCRIPT, 'callboard-launch', paths.directory, rest, ...start.argv], {
+    cwd: paths.directory,
+    env: { ...start.environment, [CONFIGURATION]: start.configuration },
+    detached: true,
+    stdio: 'ignore',
+  });
+  child.unref();
+  return child;
+}
+
+/**
+ * The words of a configured command: one program, which may have spaces in its path, or a program with arguments.
+ * @throws {SandboxRefusal} when there is no such program
+ */
+export async function resolveCommand(command: string): Promise<string[]> {
+  const whole = await findProgram(command);
+  if (whole !== null) return [whole];
+  const [name = '', ...rest] = command.trim().split(/\s+/);
+  const program = await findProgram(name);
+  if (program !== null) return [program, ...rest];
+  throw new SandboxRefusal(
+    'AgentServerCommandMissing',
+    `The agent-server command ${JSON.stringify(command)} is not an executable file: run "./callboard setup", or set AGENT_SERVER_COMMAND to one that starts an agent-server.`,
+  );
+}
+
+async function findProgram(name: string): Promise<string | null> {
+  if (name === '') return null;
+  const places = name.includes('/')
+    ? [name]
+    : (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, name));
+  for (const place of places) if (await isExecutable(place)) return place;
+  return null;
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  try {
+    await access(path, fsConstants.X_OK);
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (errorCode(error) === '') throw error;
+    return false; // missing, a directory in the way, not ours to run
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * A program that launches one sandbox, for tests that kill it while it does. Its argument is JSON:
+ * `{ root, command, launch }`. Prints `launching` before, and the handle after.
+ */
+import { join } from 'node:path';
+import type { SandboxLaunch } from '../../sandboxes/backend.js';
+import { createProcessBackend } from '../../sandboxes/process-backend.js';
+
+const { root, command, launch } = JSON.parse(process.argv[2] ?? '') as {
+  root: string;
+  command: string;
+  launch: SandboxLaunch;
+};
+const backend = createProcessBackend({
+  rootDirectory: join(root, 'sandboxes'),
+  command,
+  address: '127.0.0.1',
+  logger: { info: () => undefined, warn: () => undefined },
+});
+process.stdout.write('launching\n');
+const handle = await backend.launch(launch);
+process.stdout.write(`${JSON.stringify(handle)}\n`);
+// Stays until it is killed, as a worker would.
+setInterval(() => undefined, 60_000);

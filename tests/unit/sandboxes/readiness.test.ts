@@ -1,0 +1,150 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { LAUNCH_LINE } from '../../../sandboxes/backend.js';
+import type { SandboxCondition, SandboxHandle } from '../../../sandboxes/backend.js';
+import { awaitReady, SandboxNotReady } from '../../../sandboxes/readiness.js';
+import type { ReadinessRequest } from '../../../sandboxes/readiness.js';
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+});
+
+/** A server that answers what `answer` says: a status, or null for a connection that is broken off. */
+async function serving(
+  answer: (path: string, key: string | undefined) => number | null,
+): Promise<SandboxHandle> {
+  const server = createServer((request, response) => {
+    const status = answer(request.url!, request.headers['x-session-api-key'] as string | undefined);
+    if (status === null) request.socket.destroy();
+    else response.writeHead(status).end('{}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return handleAt((server.address() as AddressInfo).port);
+}
+
+const handleAt = (port: number): SandboxHandle => ({
+  backend: 'process',
+  port,
+  url: `http://127.0.0.1:${port}`,
+  workingDirectory: '/w',
+});
+
+/** A back-end whose sandbox is in the given condition and has the given log. */
+function backend(
+  options: { condition?: () => SandboxCondition; log?: string[]; logSize?: () => number } = {},
+) {
+  return {
+    inspect: async () => options.condition?.() ?? ({ state: 'running' } as const),
+    logTail: async (_: string, lines: number) => (options.log ?? []).slice(-lines),
+    logSize: async () => options.logSize?.() ?? 0,
+  } satisfies ReadinessRequest['backend'];
+}
+
+async function failureOf(request: Omit<ReadinessRequest, 'sandboxId'>): Promise<SandboxNotReady> {
+  const error: unknown = await awaitReady({ sandboxId: 'box', ...request }).catch(
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(SandboxNotReady);
+  return error as SandboxNotReady;
+}
+
+describe('waiting for an agent-server', () => {
+  it('takes broken connections, 404 and 503 for "not yet" and ends with the first 200', async () => {
+    const answers = [null, 404, 503, 200];
+    const probes: number[] = [];
+    const handle = await serving(() => (answers.length > 0 ? answers.shift()! : 200));
+    const onProgress = (count: number) => probes.push(count);
+    await awaitReady({ backend: backend(), sandboxId: 'box', handle, startupTimeoutMs: 5_000, onProgress });
+    expect(probes).toEqual([1, 2, 3, 4]);
+  });
+
+  it('ends at once when the process has ended, and tells how and what its log says', async () => {
+    const failure = await failureOf({
+      backend: backend({
+        condition: () => ({ state: 'gone', exitCode: 3 }),
+        log: ['an earlier life', `${LAUNCH_LINE} now`, 'cannot import my-secret-key'],
+      }),
+      handle: handleAt(9),
+      startupTimeoutMs: 60_000,
+      secrets: ['my-secret-key'],
+    });
+    expect(failure).toMatchObject({ type: 'SandboxExited', exitCode: 3 });
+    expect(failure.logTail).toEqual(['cannot import **********']);
+    expect(failure.message).toMatch(/exit code 3/);
+    expect(failure.message).toContain(
+      'GET http://127.0.0.1:9/alive was tried 1 times, last answer: connection',
+    );
+    expect(failure.message).not.toContain('my-secret-key');
+  });
+
+  it('fails after the time without progress, and says what it saw', async () => {
+    const handle = await serving(() => 503);
+    const failure = await failureOf({
+      backend: backend({ log: ['importing'] }),
+      handle,
+      startupTimeoutMs: 150,
+    });
+    expect(failure.type).toBe('SandboxStartTimeout');
+    expect(failure.message).toMatch(/last answer: HTTP 503\. Last lines of its log:\nimporting/);
+  });
+
+  it('is patient as long as the log grows, but not for ever', async () => {
+    let size = 0;
+    const handle = await serving(() => 503);
+    const began = Date.now();
+    const failure = await failureOf({
+      backend: backend({ logSize: () => size++ }),
+      handle,
+      startupTimeoutMs: 250,
+      hardLimitMs: 900,
+    });
+    expect(failure.type).toBe('SandboxStartTimeout');
+    expect(Date.now() - began).toBeGreaterThan(800);
+  });
+
+  it("does not take another program's answer for its own", async () => {
+    const handle = await serving((path, key) => (path === '/alive' || key === 'theirs' ? 200 : 401));
+    const request = { backend: backend(), handle, startupTimeoutMs: 5_000 };
+    expect((await failureOf({ ...request, sessionApiKey: 'ours' })).type).toBe('SandboxPortTaken');
+    await awaitReady({ ...request, sandboxId: 'box', sessionApiKey: 'theirs' });
+    const dead = backend({ condition: () => ({ state: 'gone', exitCode: 1 }) });
+    expect((await failureOf({ ...request, backend: dead })).type).toBe('SandboxExited');
+  });
+
+  it('recognises a server that ended because its port was taken', async () => {
+    const failure = await failureOf({
+      backend: backend({
+        condition: () => ({ state: 'gone', exitCode: 1 }),
+        log: [
+          "[Errno 98] error while attempting to bind on address ('127.0.0.1', 9): address already in use",
+        ],
+      }),
+      handle: handleAt(9),
+      startupTimeoutMs: 5_000,
+    });
+    expect(failure.type).toBe('SandboxPortTaken');
+  });
+
+  it('ends with the reason of the signal when its caller gives up', async () => {
+    const handle = await serving(() => 503);
+    const controller = new AbortController();
+    const reason = new Error('cancelled');
+    const waiting = awaitReady({
+      backend: backend(),
+      sandboxId: 'box',
+      handle,
+      startupTimeoutMs: 5_000,
+      signal: controller.signal,
+      onProgress: (probes) => {
+        if (probes === 3) controller.abort(reason);
+      },
+    });
+    await expect(waiting).rejects.toBe(reason);
+  });
+});
