@@ -48,6 +48,11 @@ const server = z.object({
     about:
       'Public address of the API, without path or with one; https where no scheme is given. With it, agents fetch git tokens when they need them instead of being handed copies.',
   }),
+  internalUrl: setting(webAddress().nullable().default(null), {
+    env: ['CALLBOARD_INTERNAL_URL'],
+    about: 'Address under which sandboxes and workers reach the API, where it is not on the same machine.',
+    fallback: '`http://127.0.0.1:<port>`',
+  }),
   corsOrigins: setting(list(origin()).default([]), {
     env: ['OH_PERMITTED_CORS_ORIGINS_*', 'PERMITTED_CORS_ORIGINS'],
     about: 'Web pages that may call the API with credentials.',
