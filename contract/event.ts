@@ -27,14 +27,26 @@ export const EventKind = z.enum(EVENT_KINDS);
 export const EventSortOrder = z.enum(['TIMESTAMP', 'TIMESTAMP_DESC']);
 export type EventSortOrder = z.infer<typeof EventSortOrder>;
 
+/** A text that the index can hold: PostgreSQL has neither NUL nor half of a surrogate pair in texts. */
+const storable = () =>
+  z
+    .string()
+    .min(1)
+    .max(200)
+    .refine((text) => !/\0|\p{Surrogate}/u.test(text), {
+      error: 'Value error, only characters that can be stored are accepted',
+      params: { type: 'value_error' },
+    });
+
 /**
  * An event as an agent-server sends it. Only what we need is named; everything else passes through untouched,
  * kinds of later releases included.
  */
 export const AgentEvent = z.looseObject({
-  id: z.string().min(1).max(200),
-  kind: z.string().min(1).max(200),
-  timestamp: z.string().optional(),
+  id: storable(),
+  kind: storable(),
+  /** The agent-server's own string; one that cannot be read counts as none. */
+  timestamp: z.string().optional().catch(undefined),
 });
 export type AgentEvent = z.infer<typeof AgentEvent>;
 
@@ -52,6 +64,8 @@ export interface EventFilter {
   /** Hex ids; null means every conversation the caller may see. */
   conversationId: string | null;
   kind?: string;
-  timestampGte?: Date;
-  timestampLt?: Date;
+  /** `YYYY-MM-DDTHH:MM:SS.ffffffZ`, inclusive. */
+  timestampGte?: string;
+  /** The same, exclusive. */
+  timestampLt?: string;
 }

@@ -45,6 +45,8 @@ export interface ReportedConversation {
   agentKind: AgentKind;
   /** Added to the tags that are there; these win. */
   tags: Record<string, string>;
+  /** Added where there is no such tag. */
+  derivedTags: Record<string, string>;
   workingDirectory: string | null;
   /** The record's own time; used only when the conversation was not known before. */
   createdAt: Date | null;
@@ -118,7 +120,8 @@ export class ConversationRepository {
   /** Stores what an agent-server's record says. A conversation seen for the first time also gets its title callback. */
   async upsertFromWebhook(record: ReportedConversation, sandbox: ConversationHome): Promise<void> {
     const title = `Conversation ${record.id}`;
-    const mergedTags = sql`${conversations.tags} || ${JSON.stringify(record.tags)}::jsonb`;
+    const mergedTags = sql`
+      ${JSON.stringify(record.derivedTags)}::jsonb || ${conversations.tags} || ${JSON.stringify(record.tags)}::jsonb`;
     await this.database.transaction(async (tx) => {
       await this.#createOnFirstSight(tx, record.id, sandbox, record.createdAt);
       await tx

@@ -47,6 +47,7 @@ const reported = (id: string, change: Partial<ReportedConversation> = {}): Repor
   llmModel: 'openai/reported',
   agentKind: 'openhands',
   tags: {},
+  derivedTags: {},
   workingDirectory: '/elsewhere',
   createdAt: new Date('2026-02-02T00:00:00Z'),
   ...change,

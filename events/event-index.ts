@@ -1,0 +1,213 @@
+/** The index of the event files in PostgreSQL: answers which files a page consists of, and counts them. */
+import { and, eq, inArray, sql, type SQL } from 'drizzle-orm';
+import type { EventFilter, EventSortOrder } from '../contract/event.js';
+import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
+import { ownedBy, type VisibleUsers } from '../db/paging.js';
+import { conversations, eventIndex } from '../db/schema/index.js';
+import { isEventTimestamp, type EventTimestamp } from './event-timestamp.js';
+
+/** What the index holds of an event. */
+export interface IndexEntry {
+  id: string;
+  kind: string;
+  timestamp: EventTimestamp;
+  fileName: string;
+}
+
+/** Where an event's file is. */
+export type EventLocation = { conversationId: string; eventId: string; fileName: string };
+
+/** Events to look for, among those of conversations that the caller may see. */
+export interface EventQuery extends EventFilter {
+  users: VisibleUsers;
+}
+
+export interface EventPageRequest {
+  sortOrder: EventSortOrder;
+  limit: number;
+  /** Cursor of an earlier page; one that cannot be read means the first page. */
+  pageId?: string | null;
+}
+
+/** Where a page ended. */
+interface EventPosition {
+  timestamp: EventTimestamp;
+  ordinal: number;
+}
+
+type LocatedRow = EventLocation & { timestamp: EventTimestamp; ordinal: number } & Record<string, unknown>;
+
+const COLUMNS = sql`
+  event_index.conversation_id as "conversationId", event_index.event_id as "eventId",
+  event_index.file_name as "fileName", event_index.ordinal::float8 as "ordinal",
+  to_char(event_index.timestamp at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "timestamp"`;
+
+/**
+ * Adds entries of one conversation in the given order; ids that are there already are left alone.
+ * @returns those added: id and file name.
+ */
+export async function addToIndex(
+  tx: Executor,
+  conversationId: string,
+  entries: readonly IndexEntry[],
+): Promise<Map<string, string>> {
+  const ids = sql.param(entries.map(({ id }) => id));
+  const kinds = sql.param(entries.map(({ kind }) => kind));
+  const timestamps = sql.param(entries.map(({ timestamp }) => timestamp));
+  const fileNames = sql.param(entries.map(({ fileName }) => fileName));
+  const added = await tx.execute<{ event_id: string; file_name: string }>(sql`
+    insert into event_index (conversation_id, event_id, kind, timestamp, file_name)
+    select ${conversationId}, entry.id, entry.kind, entry.timestamp, entry.file_name
+    from unnest(
+      ${ids}::text[], ${kinds}::text[], ${timestamps}::timestamptz[], ${fileNames}::text[]
+    ) with ordinality as entry (id, kind, timestamp, file_name, position)
+    order by entry.position
+    on conflict do nothing
+    returning event_id, file_name`);
+  return new Map(added.rows.map((row) => [row.event_id, row.file_name]));
+}
+
+/** Reads the index. Every method reads as many rows as it returns, or counts by index alone. */
+export class EventIndex {
+  constructor(private readonly database: Database) {}
+
+  /** File names of those of the ids that are indexed, by id; whoever asks. */
+  async fileNames(conversationId: string, ids: readonly string[]): Promise<Map<string, string>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.database
+      .select({ id: eventIndex.eventId, fileName: eventIndex.fileName })
+      .from(eventIndex)
+      .where(and(eq(eventIndex.conversationId, conversationId), inArray(eventIndex.eventId, [...ids])));
+    return new Map(rows.map(({ id, fileName }) => [id, fileName]));
+  }
+
+  /** The files of a page, and the cursor of the next one. */
+  async page(
+    query: EventQuery,
+    page: EventPageRequest,
+  ): Promise<{ locations: EventLocation[]; next: string | null }> {
+    const descending = page.sortOrder === 'TIMESTAMP_DESC';
+    const position = decodePosition(page.pageId);
+    const conditions = [...filters(query), ...(position ? [beyond(position, descending)] : [])];
+    const order = descending
+      ? sql`order by event_index.timestamp desc, event_index.ordinal desc`
+      : sql`order by event_index.timestamp, event_index.ordinal`;
+    const pageOf = (scope: SQL) => sql`
+      select ${COLUMNS} from event_index
+      where ${sql.join([scope, ...conditions], sql` and `)} ${order} limit ${page.limit + 1}`;
+    const statement =
+      query.conversationId !== null
+        ? pageOf(within(query.conversationId, query.users))
+        : acrossConversations(query, pageOf, descending, page.limit + 1);
+    const rows = await this.#readInOrder(statement);
+    const locations = rows.slice(0, page.limit);
+    const last = locations.at(-1);
+    return { locations, next: rows.length > page.limit && last ? encodePosition(last) : null };
+  }
+
+  /** How many events {@link page} would find over all its pages. */
+  async count(query: EventQuery): Promise<number> {
+    const countOf = (scope: SQL) => sql`
+      select count(*)::float8 as total from event_index
+      where ${sql.join([scope, ...filters(query)], sql` and `)}`;
+    const { rows } = await this.database.execute<{ total: number }>(
+      query.conversationId !== null
+        ? countOf(within(query.conversationId, query.users))
+        : sql`
+          select coalesce(sum(counted.total), 0)::float8 as total from conversations
+          cross join lateral (${countOf(sql`event_index.conversation_id = conversations.id`)}) counted
+          where ${visible(query.users)}`,
+    );
+    return rows[0]?.total ?? 0;
+  }
+
+  /**
+   * Has the planner walk the index in order and stop after the page. Left alone, it collects and sorts all events of a
+   * conversation wherever its statistics, which lag behind, take that for few.
+   */
+  async #readInOrder(statement: SQL): Promise<LocatedRow[]> {
+    return this.database.transaction(async (tx) => {
+      await tx.execute(sql`set local enable_bitmapscan = off`);
+      return (await tx.execute<LocatedRow>(statement)).rows;
+    });
+  }
+
+  /** Where the events with these ids are, in one conversation or in all that the caller may see. */
+  async locate(
+    conversationId: string | null,
+    users: VisibleUsers,
+    ids: readonly string[],
+  ): Promise<EventLocation[]> {
+    if (ids.length === 0) return [];
+    const scope =
+      conversationId === null
+        ? sql`exists (
+            select 1 from conversations where conversations.id = event_index.conversation_id and ${visible(users)})`
+        : within(conversationId, users);
+    const { rows } = await this.database.execute<LocatedRow>(sql`
+      select ${COLUMNS} from event_index
+      where event_index.event_id = any(${sql.param(ids)}::text[]) and ${scope}
+      order by event_index.ordinal`);
+    return rows;
+  }
+}
+
+/**
+ * One short page of each conversation, merged: what other users have stored costs nothing. Where everything is
+ * visible and no kind is asked for, the index over all events is read in order instead.
+ */
+function acrossConversations(
+  query: EventQuery,
+  pageOf: (scope: SQL) => SQL,
+  descending: boolean,
+  limit: number,
+): SQL {
+  if (query.users === null && query.kind === undefined) {
+    return pageOf(sql`exists (
+      select 1 from conversations where conversations.id = event_index.conversation_id and ${visible(null)})`);
+  }
+  const order = descending
+    ? sql`order by found."timestamp" desc, found."ordinal" desc`
+    : sql`order by found."timestamp", found."ordinal"`;
+  return sql`
+    select found.* from conversations
+    cross join lateral (${pageOf(sql`event_index.conversation_id = conversations.id`)}) found
+    where ${visible(query.users)} ${order} limit ${limit}`;
+}
+
+function filters({ kind, timestampGte, timestampLt }: EventFilter): SQL[] {
+  const conditions: SQL[] = [];
+  if (kind !== undefined) conditions.push(sql`event_index.kind = ${kind}`);
+  if (timestampGte !== undefined) {
+    conditions.push(sql`event_index.timestamp >= ${timestampGte}::timestamptz`);
+  }
+  if (timestampLt !== undefined) conditions.push(sql`event_index.timestamp < ${timestampLt}::timestamptz`);
+  return conditions;
+}
+
+const visible = (users: VisibleUsers): SQL =>
+  sql`conversations.deleted_at is null and ${ownedBy(conversations.createdByUserId, users) ?? sql`true`}`;
+
+/**
+ * One conversation, if the caller may see it. The id is a constant of its own, so that the planner knows how many events
+ * it has and reads its index in order; the right to see it is looked up once.
+ */
+const within = (conversationId: string, users: VisibleUsers): SQL =>
+  sql`event_index.conversation_id = ${conversationId} and exists (
+    select 1 from conversations where conversations.id = ${conversationId} and ${visible(users)})`;
+
+const beyond = ({ timestamp, ordinal }: EventPosition, descending: boolean): SQL =>
+  sql`(event_index.timestamp, event_index.ordinal) ${descending ? sql`<` : sql`>`} (
+    ${timestamp}::timestamptz, ${ordinal}::bigint)`;
+
+const encodePosition = ({ timestamp, ordinal }: EventPosition): string =>
+  Buffer.from(JSON.stringify([timestamp, ordinal])).toString('base64url');
+
+function decodePosition(cursor: string | null | undefined): EventPosition | null {
+  if (!cursor) return null;
+  const text = Buffer.from(cursor, 'base64url').toString('utf8');
+  const match = /^\["([^"\\]+)",(\d{1,15})\]$/.exec(text);
+  const [, timestamp = '', ordinal = ''] = match ?? [];
+  return isEventTimestamp(timestamp) ? { timestamp, ordinal: Number(ordinal) } : null;
+}

@@ -1,0 +1,191 @@
+import { eq } from 'drizzle-orm';
+import pLimit from 'p-limit';
+import { isTransient, type AgentEvent } from '../contract/event.js';
+import { dashedId, hexId, isUuid } from '../contract/ids.js';
+import type { Page } from '../contract/primitives.js';
+import { enqueueCallbacks, lockConversationEvents } from '../db/callback-repository.js';
+import type { Database } from '../db/database.js';
+import type { VisibleUsers } from '../db/paging.js';
+import { conversations, eventIndex } from '../db/schema/index.js';
+import { EventFiles } from './event-files.js';
+import {
+  addToIndex,
+  EventIndex,
+  type EventLocation,
+  type EventPageRequest,
+  type EventQuery,
+} from './event-index.js';
+import { groupCommit } from './group-commit.js';
+import { arrivedEvents, type ArrivedEvent, type IncomingEvent } from './incoming-event.js';
+
+export interface EventStoreOptions {
+  /** The persistence directory; events are below `v1/events` in it. */
+  directory: string;
+  database: Database;
+  /** Told of an index entry whose file is gone: somebody has to restore it. Its event is left out of answers. */
+  onMissingFile?: (location: EventLocation) => void;
+}
+
+export interface IngestResult {
+  /** Those that were not there before, in the order given. */
+  stored: AgentEvent[];
+  /** Whether the conversation's actor has to be woken. */
+  callbacksQueued: boolean;
+}
+
+/** Commits in progress at a time: webhooks must not take every connection of the pool. */
+const PARALLEL_COMMITS = 4;
+
+/**
+ * The events of all conversations: files are the authority, the index in PostgreSQL is derived from them and answers
+ * every question, so that no request reads a directory, or more files than the page it returns.
+ */
+export function createEventStore({ directory, database, onMissingFile }: EventStoreOptions) {
+  const files = new EventFiles(directory);
+  const index = new EventIndex(database);
+  const commitLimit = pLimit(PARALLEL_COMMITS);
+
+  /** Batches of one conversation that arrive together share one directory sync and one transaction. */
+  const commit = groupCommit((conversationId: string, batches: readonly ArrivedEvent[][]) =>
+    commitLimit(() => commitBatches(conversationId, batches)),
+  );
+
+  async function commitBatches(
+    conversationId: string,
+    batches: readonly ArrivedEvent[][],
+  ): Promise<IngestResult[]> {
+    const all = batches.flat();
+    await files.makeDurable(conversationId);
+    const { added, queued } = await database.transaction(async (tx) => {
+      await lockConversationEvents(tx, conversationId);
+      const [row] = await tx
+        .select({ deletedAt: conversations.deletedAt })
+        .from(conversations)
+        .where(eq(conversations.id, conversationId));
+      if (row?.deletedAt) return { added: null, queued: 0 };
+      const entries = await addToIndex(tx, conversationId, all);
+      const fresh = all.filter(({ id, fileName }) => entries.get(id) === fileName);
+      return { added: entries, queued: await enqueueCallbacks(tx, conversationId, fresh) };
+    });
+    if (added === null) {
+      // Deleted while these came in: its actor may have removed the directory before they were written.
+      await files.removeConversation(conversationId);
+      return batches.map(() => ({ stored: [], callbacksQueued: false }));
+    }
+    await removeTwins(conversationId, all, added);
+    const claimed = new Set<string>();
+    return batches.map((batch) => {
+      const stored = batch.filter(({ id, fileName }) => added.get(id) === fileName && !claimed.has(id));
+      for (const { id } of stored) claimed.add(id);
+      return { stored: stored.map(({ event }) => event), callbacksQueued: queued > 0 };
+    });
+  }
+
+  /** An event that came twice at once under different times has two files: only the indexed one stays. */
+  async function removeTwins(
+    conversationId: string,
+    arrived: readonly ArrivedEvent[],
+    added: ReadonlyMap<string, string>,
+  ): Promise<void> {
+    const others = arrived.filter(({ id, fileName }) => added.get(id) !== fileName);
+    if (others.length === 0) return;
+    const indexed = await index.fileNames(
+      conversationId,
+      others.map(({ id }) => id),
+    );
+    const twins = others.filter(({ id, fileName }) => indexed.has(id) && indexed.get(id) !== fileName);
+    await files.remove(
+      conversationId,
+      twins.map(({ fileName }) => fileName),
+    );
+  }
+
+  async function readAll(locations: readonly EventLocation[]): Promise<(string | null)[]> {
+    return Promise.all(
+      locations.map(async (location) => {
+        const json = await files.read(location.conversationId, location.fileName);
+        if (json === null) onMissingFile?.(location);
+        return json;
+      }),
+    );
+  }
+
+  return {
+    /**
+     * Stores events of a conversation; those that are there already, and those that the agent-server itself does not
+     * keep, are left out. They are on disk, indexed and queued for callbacks when this resolves.
+     * @throws when they are not: then none of them is visible, and the same call may be made again.
+     */
+    async ingest(conversationId: string, incoming: readonly IncomingEvent[]): Promise<IngestResult> {
+      const nothing = { stored: [], callbacksQueued: false };
+      const arrived = arrivedEvents(
+        incoming.filter(({ event }) => !isTransient(event)),
+        new Date(),
+      );
+      if (arrived.length === 0) return nothing;
+      const known = await index.fileNames(
+        conversationId,
+        arrived.map(({ id }) => id),
+      );
+      const fresh = arrived.filter(({ id }) => !known.has(id));
+      if (fresh.length === 0) return nothing;
+      await files.write(
+        conversationId,
+        fresh.map(({ fileName, json }) => ({ name: fileName, content: json })),
+      );
+      return commit(conversationId, fresh);
+    },
+
+    /** A page of events as JSON texts, in order of time and, within the same microsecond, of arrival. */
+    async search(query: EventQuery, page: EventPageRequest): Promise<Page<string>> {
+      const { locations, next } = await index.page(query, page);
+      const items = (await readAll(locations)).filter((json) => json !== null);
+      return { items, next_page_id: next };
+    },
+
+    /** How many events {@link search} finds over all its pages. */
+    count: (query: EventQuery): Promise<number> => index.count(query),
+
+    /**
+     * The events with these ids as JSON texts, aligned with them; null for what is missing or not the caller's.
+     * An id that is a UUID is found in any spelling.
+     * @param conversationId null to look in all conversations that the caller may see.
+     */
+    async batch(
+      conversationId: string | null,
+      users: VisibleUsers,
+      ids: readonly string[],
+    ): Promise<(string | null)[]> {
+      const locations = await index.locate(conversationId, users, ids.flatMap(spellings));
+      const first = new Map<string, EventLocation>();
+      for (const location of locations)
+        if (!first.has(location.eventId)) first.set(location.eventId, location);
+      const found = [...first.values()];
+      const texts = await readAll(found);
+      const byId = new Map(found.map(({ eventId }, position) => [eventId, texts[position] ?? null]));
+      return ids.map((id) =>
+        spellings(id).reduce<string | null>((text, spelling) => text ?? byId.get(spelling) ?? null, null),
+      );
+    },
+
+    /** Those of the ids that are not stored yet. */
+    async missing(conversationId: string, ids: readonly string[]): Promise<string[]> {
+      const known = await index.fileNames(conversationId, ids);
+      return ids.filter((id) => !known.has(id));
+    },
+
+    /** Removes all events of a conversation; repeated, it does no harm. */
+    async deleteConversation(conversationId: string): Promise<void> {
+      await database.transaction(async (tx) => {
+        await lockConversationEvents(tx, conversationId);
+        await tx.delete(eventIndex).where(eq(eventIndex.conversationId, conversationId));
+      });
+      await files.removeConversation(conversationId);
+    },
+  };
+}
+
+/** The id as given, and a UUID's dashed and hex forms: clients may send any of them (contract 1.2). */
+const spellings = (id: string): string[] => (isUuid(id) ? [id, dashedId(id), hexId(id)] : [id]);
+
+export type EventStore = ReturnType<typeof createEventStore>;
