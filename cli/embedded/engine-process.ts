@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UserError, hasCode, messageOf } from '../user-error.js';
-import { ProcessIdentity, endProcess, identifyProcess, isAlive } from './process-identity.js';
+import { ProcessIdentity, endProcess, identifyProcess, isAlive, signalProcess } from './process-identity.js';
 import { LockHeldError, type ProcessLock, acquireProcessLock } from './process-lock.js';
 
 export interface EngineCommand {
@@ -48,6 +48,12 @@ export interface EngineProcess {
   stop: () => Promise<void>;
 }
 
+/** Engines that run: a parent that ends by itself, however, asks them to end as well. */
+const running = new Map<ProcessIdentity, NodeJS.Signals>();
+process.on('exit', () => {
+  for (const [identity, signal] of running) signalProcess(identity, signal);
+});
+
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
 
 /**
@@ -69,13 +75,17 @@ export async function startEngineProcess(engine: EngineCommand): Promise<EngineP
   closeSync(log);
   // At once, before anything can interrupt us: without its record nobody would find the process again.
   const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
-  if (identity) writeFileSync(engine.recordFile, JSON.stringify(identity), { mode: 0o644 });
+  if (identity) {
+    writeFileSync(engine.recordFile, JSON.stringify(identity), { mode: 0o644 });
+    running.set(identity, engine.stopSignals[0] ?? 'SIGTERM');
+  }
 
   let ended: EngineExit | undefined;
   const exited = new Promise<EngineExit>((resolve) => {
     child.once('exit', (code, signal) => {
       ended = { code, signal };
       rmSync(engine.recordFile, { force: true });
+      if (identity) running.delete(identity);
       resolve(ended);
     });
   });

@@ -11,6 +11,8 @@ export interface AgentServerOptions {
   command?: readonly string[] | null;
   /** Takes what is being done at the moment. */
   note: (detail: string) => void;
+  /** Ends an installation that has begun. */
+  signal?: AbortSignal;
   /** For tests: another installer. */
   script?: string;
 }
@@ -28,6 +30,7 @@ export async function ensureAgentServer(options: AgentServerOptions): Promise<st
   const result = await runProgram('bash', [script, '--version', options.version], {
     env: options.env,
     timeoutMs: INSTALL_TIMEOUT_MS,
+    signal: options.signal,
     onStderrLine: (line) => {
       const detail = line.replace(/^agent-server: /, '');
       said.push(detail);
@@ -36,6 +39,7 @@ export async function ensureAgentServer(options: AgentServerOptions): Promise<st
   });
   const command = result.stdout.trim();
   if (result.status === 0 && command && !command.includes('\n')) return [command];
+  options.signal?.throwIfAborted();
   throw new UserError(
     `The agent-server cannot be made available: ${said.slice(-4).join('; ') || result.stderr || 'its installer said nothing'}.`,
   );

@@ -9,6 +9,7 @@ export interface DownloadOptions {
   connectTimeoutMs: number;
   /** How long the body may stand still. */
   stallTimeoutMs: number;
+  signal?: AbortSignal;
   /** Called with the bytes so far and, when announced, of the whole. */
   onProgress?: (received: number, total: number | undefined) => void;
 }
@@ -20,7 +21,10 @@ export async function download(url: string, file: string, options: DownloadOptio
     setTimeout(() => abort.abort(new Error(`${what} within ${ms / 1000} s`)), ms);
   let timer = patience(options.connectTimeoutMs, 'no answer');
   try {
-    const response = await fetch(url, { signal: abort.signal, redirect: 'follow' });
+    const response = await fetch(url, {
+      signal: options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal,
+      redirect: 'follow',
+    });
     if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
     const total = Number(response.headers.get('content-length')) || undefined;
     const hash = createHash('sha256');

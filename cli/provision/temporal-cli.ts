@@ -26,6 +26,8 @@ export interface TemporalCliOptions {
   env: NodeJS.ProcessEnv;
   /** Takes what is being done at the moment. */
   note: (detail: string) => void;
+  /** Ends a download or build that has begun. */
+  signal?: AbortSignal;
   /** For tests: another download site, other hashes, another patience, another Go. */
   downloadBase?: string;
   sha256?: Readonly<Record<string, string>>;
@@ -67,6 +69,7 @@ export async function ensureTemporalCli(options: TemporalCliOptions): Promise<st
       try {
         const made =
           (await downloadArchive(options, work, tried)) ?? (await buildWithGo(options, work, tried));
+        options.signal?.throwIfAborted();
         if (!made) throw nothingWorked(tried);
         renameSync(made, cached);
         return cached;
@@ -111,6 +114,7 @@ async function downloadArchive(
     found = await download(url, archive, {
       connectTimeoutMs: options.connectTimeoutMs ?? 5_000,
       stallTimeoutMs: 20_000,
+      signal: options.signal,
       onProgress: (received, total) => options.note(`downloading ${progressText(received, total)}`),
     });
   } catch (err) {
@@ -160,6 +164,7 @@ async function buildWithGo(
     {
       env: { ...env, GOBIN: work, CGO_ENABLED: '0', GOFLAGS: '' },
       timeoutMs: GO_BUILD_TIMEOUT_MS,
+      signal: options.signal,
       onStderrLine: (line) => note(`building with Go: ${line}`),
     },
   );

@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { COMMANDS, type CommandInput, type CommandOption } from './commands.js';
+import { COMMON_OPTIONS, commandHelp, overview } from './help.js';
+import { projectRoot } from './project-root.js';
+import { UserError } from './user-error.js';
+
+/** Runs the command in `args` (without program and script) and returns the exit status. */
+export async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(`${overview()}\n`);
+    return name === undefined ? 1 : 0;
+  }
+  if (name === '--version' || name === '-V') {
+    const { version } = JSON.parse(readFileSync(join(projectRoot(), 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    process.stdout.write(`callboard ${version}\n`);
+    return 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!command) throw new UserError(`There is no command ${name}: ./callboard --help lists those there are.`);
+
+  const { values, positionals } = command.raw
+    ? { values: { help: rest[0] === '--help', config: undefined }, positionals: rest }
+    : parse(name, rest, { ...command.options, ...COMMON_OPTIONS });
+  if (values['help']) {
+    process.stdout.write(`${commandHelp(name, command)}\n`);
+    return 0;
+  }
+  const status = await command.run({
+    values,
+    positionals,
+    env,
+    config: async () => {
+      const { loadConfig } = await import('../config/config.js');
+      return loadConfig({
+        env,
+        configPath: typeof values['config'] === 'string' ? values['config'] : undefined,
+      });
+    },
+  });
+  return status ?? 0;
+}
+
+/** The arguments after a command's name. */
+function parse(
+  name: string,
+  args: string[],
+  options: Record<string, CommandOption>,
+): Pick<CommandInput, 'values' | 'positionals'> {
+  try {
+    return parseArgs({ args, options, allowPositionals: true, strict: true });
+  } catch (err) {
+    if (!(err instanceof TypeError)) throw err;
+    throw new UserError(
+      `${err.message.split('. ')[0] ?? err.message}: ./callboard ${name} --help lists what it takes.`,
+    );
+  }
+}
+
+/** Errors for people are one message; anything else is a defect and keeps its stack. */
+function report(err: unknown): void {
+  const forPeople = err instanceof UserError || (err instanceof Error && err.name === 'ConfigError');
+  const text = forPeople
+    ? `callboard: ${err.message}`
+    : err instanceof Error
+      ? (err.stack ?? err.message)
+      : String(err);
+  process.stderr.write(`${text}\n`);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  let status = 1;
+  try {
+    status = await main(process.argv.slice(2), process.env);
+  } catch (err) {
+    report(err);
+  }
+  process.exit(status); // what a command leaves open must not keep it from ending
+}
