@@ -46,7 +46,7 @@ export async function createConversation(
 
 async function planRequest(deps: StartPreparationDeps, start: Start): Promise<StartRequestPlan> {
   const { task, settings, providerTokens } = start;
-  const isAcp = settings.agent_settings['agent_kind'] === 'acp';
+  const isAcp = settings.agent_settings.agent_kind === 'acp';
   const { publicUrl, accessTokens } = deps;
   // An ACP agent gets its variables when it starts, so there is nobody who could look one up later.
   const lookup =
@@ -64,7 +64,6 @@ async function planRequest(deps: StartPreparationDeps, start: Start): Promise<St
     userId: task.createdByUserId,
     request: task.request,
     settings,
-    defaultLlm: deps.defaultLlm,
     projectDirectory: project.projectDirectory,
     gitProvider: chosenProvider(start),
     usableTools: start.sandbox.usableTools,

@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import type { CommandResult } from '../../agent-server/bash.js';
 import { AgentServerError } from '../../agent-server/errors.js';
 import { base62 } from '../../contract/ids.js';
+import { isBranchName } from '../../contract/git-names.js';
 import { GIT_PROVIDERS, type GitProvider } from '../../contract/primitives.js';
 import { cloneSource, InvalidRepository, type CloneSource } from '../../git-providers/clone-url.js';
 import { isWorkerShutdown, whileBeating, type ActivityScope } from './activity-scope.js';
-import { isBranchName } from './branch-name.js';
 import { cloneFailure } from './clone-failure.js';
 import {
   cloneProgressFile,
@@ -155,10 +155,8 @@ export const chooseProvider = (
   tokens: ReadonlyMap<GitProvider, { token: string }>,
 ): GitProvider =>
   asked ??
-  [...tokens.keys()].find(
-    (provider) => tokens.get(provider)?.token !== '' && provider !== 'enterprise_sso',
-  ) ??
-  GIT_PROVIDERS[0];
+  GIT_PROVIDERS.find((provider) => provider !== 'enterprise_sso' && Boolean(tokens.get(provider)?.token)) ??
+  'github';
 
 function sourceOf(start: Start, provider: GitProvider, repository: string): CloneSource {
   try {

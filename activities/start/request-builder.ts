@@ -3,21 +3,19 @@ import type { StartConversationBody } from '../../agent-server/conversations.js'
 import { dashedId } from '../../contract/ids.js';
 import type { GitProvider } from '../../contract/primitives.js';
 import type { EffectiveStartRequest } from '../../contract/start-task.js';
-import { agentPayload, resolveLlm, type Members } from './agent-payload.js';
+import type { Settings } from '../../contract/settings.js';
+import { agentPayload, type Members } from './agent-payload.js';
 import { planningBoundary, planPath } from './plan-agent.js';
 import type { SecretSource } from './secret-sources.js';
 import type { SetupOutcome } from './setup-script.js';
 import type { SkillPayload } from './skill-payload.js';
-import type { DefaultLlm } from './start-deps.js';
-import type { StartSettings } from './start-settings.js';
 
 export interface RequestInputs {
   /** Any spelling. */
   conversationId: string;
   userId: string | null;
   request: EffectiveStartRequest;
-  settings: StartSettings;
-  defaultLlm: DefaultLlm;
+  settings: Settings;
   projectDirectory: string;
   /** The provider that the repository was cloned from. */
   gitProvider: GitProvider | null;
@@ -46,41 +44,13 @@ const TAG_CHARACTERS = 256;
 
 export function buildStartRequest(inputs: RequestInputs): StartRequestPlan {
   const { request, settings } = inputs;
-  const isAcp = settings.agent_settings['agent_kind'] === 'acp';
-  const plan = request.agent_type === 'plan' ? planPath(inputs.projectDirectory, inputs.gitProvider) : null;
-  const mcpConfig = mcpServers(inputs);
-  const agentContext = contextOf(inputs, plan);
-  const llm = resolveLlm(settings.agent_settings['llm'], inputs.defaultLlm, isAcp ? null : request.llm_model);
-  const acpModel = isAcp ? (request.llm_model ?? textOrNull(settings.agent_settings['acp_model'])) : null;
-  const tags = tagsOf(inputs, isAcp);
+  const agent = agentOf(inputs);
+  const tags = tagsOf(inputs);
   const body: StartConversationBody = {
     conversation_id: dashedId(inputs.conversationId),
-    workspace: {
-      kind: 'LocalWorkspace',
-      working_dir: inputs.projectDirectory,
-    } as StartConversationBody['workspace'],
+    workspace: workspace(inputs.projectDirectory),
     worktree: false,
-    ...(isAcp
-      ? {
-          agent_settings: {
-            ...settings.agent_settings,
-            llm,
-            acp_model: acpModel,
-            agent_context: agentContext,
-            mcp_config: mcpConfig,
-          },
-        }
-      : {
-          agent: agentPayload({
-            agentSettings: settings.agent_settings,
-            llm,
-            usableTools: inputs.usableTools,
-            savedProfiles: Object.keys(settings.llm_profiles.profiles).length,
-            mcpConfig,
-            agentContext,
-            planPath: plan,
-          }),
-        }),
+    ...agent.body,
     // Parameters of plugins and prompts of suggested tasks were put into it when the request came in.
     initial_message: request.initial_message,
     confirmation_policy: { kind: confirmationPolicy(settings) },
@@ -94,35 +64,59 @@ export function buildStartRequest(inputs: RequestInputs): StartRequestPlan {
     tags: Object.fromEntries(Object.entries(tags).filter(([name]) => /^[a-z0-9]+$/.test(name))),
     user_id: settings.email ?? inputs.userId,
     observability_metadata: {},
-    observability_tags: ['app:openhands', `agent_kind:${isAcp ? 'acp' : 'openhands'}`],
+    observability_tags: ['app:openhands', `agent_kind:${agent.kind}`],
     observability_span_name: 'conversation',
     autotitle: true,
   };
-  return {
-    body,
-    llmModel: isAcp ? acpModel : llm.model,
-    agentKind: isAcp ? 'acp' : 'openhands',
-    tags,
-  };
+  return { body, llmModel: agent.model, agentKind: agent.kind, tags };
 }
 
-const textOrNull = (value: unknown): string | null =>
-  typeof value === 'string' && value !== '' ? value : null;
+const workspace = (directory: string): { kind: string; working_dir: string } => ({
+  kind: 'LocalWorkspace',
+  working_dir: directory,
+});
 
-const usesLlmAnalyzer = ({ conversation_settings }: StartSettings): boolean =>
-  conversation_settings.security_analyzer?.toLowerCase() === 'llm';
+/** The agent as the agent-server takes it: built here, or for ACP as settings that it builds one from. */
+function agentOf(inputs: RequestInputs): {
+  body: Members;
+  model: string | null;
+  kind: StartRequestPlan['agentKind'];
+} {
+  const { request, settings, projectDirectory, gitProvider } = inputs;
+  const { agent_settings: agentSettings } = settings;
+  const plan = request.agent_type === 'plan' ? planPath(projectDirectory, gitProvider) : null;
+  const mcpConfig = mcpServers(inputs);
+  const agentContext = contextOf(inputs, plan);
+  if (agentSettings.agent_kind === 'acp') {
+    const model = request.llm_model ?? agentSettings.acp_model;
+    const body = { ...agentSettings, acp_model: model, agent_context: agentContext, mcp_config: mcpConfig };
+    return { body: { agent_settings: body }, model, kind: 'acp' };
+  }
+  const llm = { ...agentSettings.llm, model: request.llm_model ?? agentSettings.llm.model };
+  const agent = agentPayload({
+    settings: agentSettings,
+    llm,
+    usableTools: inputs.usableTools,
+    savedProfiles: Object.keys(settings.llm_profiles.profiles).length,
+    mcpConfig,
+    agentContext,
+    planPath: plan,
+  });
+  return { body: { agent }, model: llm.model, kind: 'openhands' };
+}
+
+const usesLlmAnalyzer = ({ conversation_settings }: Settings): boolean =>
+  conversation_settings.security_analyzer === 'llm';
 
 /** With an analyzer only what it finds risky is asked about, without one everything. */
-function confirmationPolicy(settings: StartSettings): 'NeverConfirm' | 'ConfirmRisky' | 'AlwaysConfirm' {
+function confirmationPolicy(settings: Settings): 'NeverConfirm' | 'ConfirmRisky' | 'AlwaysConfirm' {
   if (!settings.conversation_settings.confirmation_mode) return 'NeverConfirm';
   return usesLlmAnalyzer(settings) ? 'ConfirmRisky' : 'AlwaysConfirm';
 }
 
 /** Our own server first, so that the user's of the same name takes its place. */
 function mcpServers({ settings, publicUrl, conversationId }: RequestInputs): Members {
-  const configured = settings.agent_settings['mcp_config'];
-  const members = isMembers(configured) ? configured : {};
-  const own = isMembers(members['mcpServers']) ? members['mcpServers'] : members;
+  const own: Members = settings.agent_settings.mcp_config;
   if (publicUrl === null) return own;
   return {
     default: {
@@ -133,9 +127,6 @@ function mcpServers({ settings, publicUrl, conversationId }: RequestInputs): Mem
   };
 }
 
-const isMembers = (value: unknown): value is Members =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** `registered_marketplaces` is left out on purpose: null is refused, and the skills are loaded already. */
 const contextOf = (inputs: RequestInputs, plan: string | null): Members => ({
   skills: inputs.skills,
@@ -143,7 +134,7 @@ const contextOf = (inputs: RequestInputs, plan: string | null): Members => ({
   load_user_skills: false,
   load_public_skills: false,
   load_project_skills: false,
-  disabled_skills: inputs.settings.disabled_skills,
+  disabled_skills: inputs.settings.disabled_skills ?? [],
   secrets: inputs.secrets,
   current_datetime: inputs.now.toISOString(),
 });
@@ -176,15 +167,12 @@ const pluginSources = ({ plugins }: EffectiveStartRequest): Members[] | null =>
     ? null
     : plugins.map(({ source, ref, repo_path }) => ({ source, ref, repo_path }));
 
-function tagsOf(
-  { request, gitProvider, setup, settings }: RequestInputs,
-  isAcp: boolean,
-): Record<string, string> {
+function tagsOf({ request, gitProvider, setup, settings }: RequestInputs): Record<string, string> {
   const tags: Record<string, string | null> = {
     repo_name: request.selected_repository,
     git_provider: request.selected_repository === null ? null : gitProvider,
     selected_branch: request.selected_repository === null ? null : request.selected_branch,
-    acpserver: isAcp ? textOrNull(settings.agent_settings['acp_server']) : null,
+    acpserver: settings.agent_settings.agent_kind === 'acp' ? settings.agent_settings.acp_server : null,
     setupexitcode: setup === null || setup.exitCode === 0 ? null : String(setup.exitCode),
   };
   return Object.fromEntries(

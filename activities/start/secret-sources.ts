@@ -2,7 +2,7 @@
 import type { GitProvider } from '../../contract/primitives.js';
 import type { AccessTokens } from '../../identity/access-token.js';
 import type { ProviderToken } from '../../identity/user-context.js';
-import type { CustomSecret } from './start-deps.js';
+import type { CustomSecrets } from './start-loader.js';
 
 export type SecretSource =
   | { kind: 'StaticSecret'; value: string; description: string | null }
@@ -46,12 +46,12 @@ export async function providerSecrets(
 
 /** All secrets of a conversation; of one name the request's wins, then the provider's, then the user's own. */
 export const allSecrets = (
-  custom: readonly CustomSecret[],
+  custom: CustomSecrets,
   provider: Record<string, SecretSource>,
   request: Record<string, string>,
 ): Record<string, SecretSource> => ({
   ...Object.fromEntries(
-    custom.map(({ name, value, description }) => [name, staticSecret(value, description)]),
+    [...custom].map(([name, { value, description }]) => [name, staticSecret(value, description)]),
   ),
   ...provider,
   ...Object.fromEntries(Object.entries(request).map(([name, value]) => [name, staticSecret(value)])),

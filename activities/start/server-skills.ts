@@ -71,7 +71,7 @@ const isMissing = (error: unknown): boolean =>
 /** Reads one skill: YAML between two lines of dashes, then markdown. Without front matter it is always active. */
 export function readSkill(text: string, fallbackName: string): SkillPayload | { reason: string } {
   const normalized = text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
-  const match = /^---[ \t]*\n([\s\S]*?)(?:^|\n)---[ \t]*(?:\n|$)([\s\S]*)$/.exec(normalized);
+  const match = /^---[ \t]*\n((?:[\s\S]*?\n)?)---[ \t]*(?:\n|$)([\s\S]*)$/.exec(normalized);
   const content = (match?.[2] ?? normalized).trim();
   let header: unknown;
   try {

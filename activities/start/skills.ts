@@ -54,7 +54,7 @@ export async function prepareSkills(
         start.client.hooks(projectDirectory, { signal: scope.signal }).catch(leaveOut('hooks', null)),
         mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
       ]);
-      return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills), hookConfig };
+      return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills ?? []), hookConfig };
     },
   );
   await deps.startTasks.putArtifact(taskId, SKILLS_ARTIFACT, prepared);

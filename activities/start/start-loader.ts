@@ -1,16 +1,16 @@
 /** Everything a step needs to know of its start, read from SQL: activities are given ids only. */
 import { z } from 'zod';
 import type { AgentServerClient } from '../../agent-server/client.js';
-import { isSecretName } from '../../contract/masking.js';
 import type { GitProvider } from '../../contract/primitives.js';
 import type { SandboxRecord } from '../../db/sandbox-repository.js';
 import type { StartTaskRecord } from '../../db/start-task-repository.js';
 import type { ProviderToken } from '../../identity/user-context.js';
+import type { Settings } from '../../contract/settings.js';
 import { purposes } from '../../identity/vault.js';
 import { permanentFailure } from './failures.js';
 import { projectDirectory, workingDirectory } from './project-directory.js';
-import type { CustomSecret, StartPreparationDeps } from './start-deps.js';
-import { secretTexts, StartSettings } from './start-settings.js';
+import { secretTexts } from './secret-texts.js';
+import type { StartPreparationDeps } from './start-deps.js';
 
 /** Where this start works; decided once, so that settings changed meanwhile do not move it. */
 export interface Project {
@@ -30,12 +30,15 @@ const StoredProject = z.object({
   grouped: z.boolean(),
 });
 
+/** Environment variables that a user keeps for the agent, by name. */
+export type CustomSecrets = ReadonlyMap<string, { value: string; description: string | null }>;
+
 export interface Start {
   task: StartTaskRecord;
   sandbox: SandboxRecord & { agentServerUrl: string };
-  settings: StartSettings;
+  settings: Settings;
   providerTokens: ReadonlyMap<GitProvider, ProviderToken>;
-  customSecrets: readonly CustomSecret[];
+  customSecrets: CustomSecrets;
   /** Secrets given with the request. */
   requestSecrets: Record<string, string>;
   client: AgentServerClient;
@@ -63,23 +66,21 @@ export function createStartLoader(deps: StartPreparationDeps): StartLoader {
   return async (taskId) => {
     const task = await deps.startTasks.read(taskId);
     if (!task) throw permanentFailure('StartTaskMissing', `start task ${taskId} does not exist`);
-    const [sandbox, rawSettings, providerTokens, customSecrets, requestSecrets] = await Promise.all([
+    const [sandbox, settings, providerTokens, customSecrets, requestSecrets] = await Promise.all([
       sandboxOf(task),
       deps.settings.read(task.createdByUserId),
       deps.secrets.providerTokens(task.createdByUserId),
-      deps.secrets.customSecrets(task.createdByUserId),
+      deps.secrets.readCustom(task.createdByUserId),
       openRequestSecrets(deps, task),
     ]);
     const sessionApiKey = await deps.vault.open(purposes.sessionKey(sandbox.id), sandbox.sessionApiKey);
     const secrets = [
       sessionApiKey,
       ...[...providerTokens.values()].map(({ token }) => token),
-      ...customSecrets.map(({ value }) => value),
+      ...[...customSecrets.values()].map(({ value }) => value),
       ...Object.values(requestSecrets),
-      ...secretTexts(rawSettings, isSecretName),
-      ...(deps.defaultLlm.apiKey === null ? [] : [deps.defaultLlm.apiKey]),
+      ...secretTexts(settings),
     ].filter((value) => value !== '');
-    const settings = StartSettings.parse(rawSettings);
     return {
       task,
       sandbox,
@@ -98,7 +99,7 @@ async function projectOf(
   deps: Pick<StartPreparationDeps, 'startTasks'>,
   task: StartTaskRecord,
   sandbox: SandboxRecord,
-  settings: StartSettings,
+  settings: Settings,
 ): Promise<Project> {
   const stored = StoredProject.safeParse(await deps.startTasks.artifact(task.id, PROJECT_ARTIFACT));
   if (stored.success) return stored.data;
