@@ -1,5 +1,6 @@
 import { and, eq, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import type { Database } from './database.js';
+import type { Executor } from './executor.js';
 import { ownedBy, type VisibleUsers } from './paging.js';
 import { conversations, eventCallbacks, eventIndex, startRequests, startTasks } from './schema/index.js';
 
@@ -9,6 +10,8 @@ export interface DeletedConversations {
   /** Starts of these that are still under way: whoever deletes cancels them. */
   liveTaskIds: string[];
 }
+
+const UNDER_WAY = sql`${startTasks.status} not in ('READY', 'ERROR')`;
 
 /** Takes conversations out of sight; what lies outside of SQL is removed by their actors. */
 export class ConversationDeletion {
@@ -32,26 +35,24 @@ export class ConversationDeletion {
         )
         select id from family group by id order by max(depth) desc, id`);
       const conversationIds = family.rows.map((row) => row.id);
-      const concerned = conversationIds.length > 0 ? conversationIds : [conversationId];
-
+      if (conversationIds.length === 0) {
+        const liveTaskIds = await this.#liveStartsOf(tx, users, conversationId);
+        return liveTaskIds.length > 0 ? { conversationIds, liveTaskIds } : null;
+      }
       const live = await tx
         .select({ id: startTasks.id })
         .from(startTasks)
         .innerJoin(startRequests, eq(startRequests.id, startTasks.id))
         .where(
           and(
-            sql`${startTasks.status} not in ('READY', 'ERROR')`,
-            conversationIds.length > 0 ? undefined : ownedBy(startTasks.createdByUserId, users),
+            UNDER_WAY,
             or(
-              inArray(startTasks.conversationId, concerned),
+              inArray(startTasks.conversationId, conversationIds),
               // A child that is only being started would be left without its parent.
-              inArray(sql`${startRequests.request} ->> 'parent_conversation_id'`, concerned),
+              inArray(sql`${startRequests.request} ->> 'parent_conversation_id'`, conversationIds),
             ),
           ),
         );
-      const liveTaskIds = live.map((row) => row.id);
-      if (conversationIds.length === 0)
-        return liveTaskIds.length > 0 ? { conversationIds, liveTaskIds } : null;
 
       const now = new Date();
       await tx
@@ -67,8 +68,24 @@ export class ConversationDeletion {
             where start_tasks.id = ${startRequests.id} and start_tasks.status in ('READY', 'ERROR'))`,
         ),
       );
-      return { conversationIds, liveTaskIds };
+      return { conversationIds, liveTaskIds: live.map((row) => row.id) };
     });
+  }
+
+  /** Starts under way of a conversation that there has not been yet. */
+  async #liveStartsOf(tx: Executor, users: VisibleUsers, conversationId: string): Promise<string[]> {
+    const rows = await tx
+      .select({ id: startTasks.id })
+      .from(startTasks)
+      .where(
+        and(
+          UNDER_WAY,
+          eq(startTasks.conversationId, conversationId),
+          ownedBy(startTasks.createdByUserId, users),
+          sql`not exists (select 1 from conversations where conversations.id = ${startTasks.conversationId})`,
+        ),
+      );
+    return rows.map((row) => row.id);
   }
 
   /** Whether the caller's conversation is deleted already: its actor may have to be told once more. */

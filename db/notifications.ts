@@ -40,7 +40,6 @@ export interface NotificationHub {
 export function createNotificationHub({ url, logger }: { url: string; logger: HubLogger }): NotificationHub {
   const subscribers = new Map<string, Set<() => void>>();
   const stopping = new AbortController();
-  let current: pg.Client | null = null;
   let heard = deferred();
 
   const key = (channel: string, id: string) => `${channel}/${id}`;
@@ -64,20 +63,22 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
       query_timeout: PROBE.limitMs,
       keepAlive: true,
     });
-    const lost = new Promise<Error>((resolve) => {
-      client.once('error', resolve);
-      client.once('end', () => resolve(new Error('the connection was closed')));
+    let giveUp: () => void = () => undefined;
+    // Rejects when the connection is lost or no longer wanted; `connect` itself settles in neither case.
+    const lost = new Promise<never>((_, reject) => {
+      client.once('error', reject);
+      client.once('end', () => reject(new Error('the connection was closed')));
+      giveUp = () => reject(new Error('stopped'));
+      stopping.signal.addEventListener('abort', giveUp);
     });
     client.on('error', () => undefined); // a broken socket may report more than once
     client.on('notification', ({ channel, payload }) => {
       wakeAll(subscribers.get(key(channel, payload ?? '')) ?? []);
     });
     let probe: NodeJS.Timeout | undefined;
-    current = client;
     try {
-      await client.connect();
+      await Promise.race([client.connect(), lost]);
       for (const channel of CHANNELS) await client.query(`listen ${client.escapeIdentifier(channel)}`);
-      if (stopping.signal.aborted) return;
       logger.info({}, 'listening for database notifications');
       heard.resolve();
       wakeAll([...subscribers.values()].flatMap((wakes) => [...wakes]));
@@ -87,10 +88,10 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
           client.emit('error', error instanceof Error ? error : new Error(String(error)));
         });
       }, PROBE.everyMs);
-      throw await lost;
+      await lost;
     } finally {
       clearInterval(probe);
-      current = null;
+      stopping.signal.removeEventListener('abort', giveUp);
       if (!stopping.signal.aborted) heard = heard.settled ? deferred() : heard;
       void client.end().catch((error: unknown) => {
         logger.info({ err: error }, 'the connection for database notifications did not end cleanly');
@@ -132,7 +133,6 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
     async stop() {
       stopping.abort();
       subscribers.clear();
-      await current?.end();
       await running;
     },
   };
