@@ -3,9 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { configurationDocument } from '../config/render.js';
+import { statesDocument } from './generate-states.js';
 
 const PAGES: Record<string, () => string> = {
   'docs/configuration.md': configurationDocument,
+  'docs/states.md': statesDocument,
 };
 
 /** Content of every generated page as it has to be, by its path in the project. */

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { OBEYED_IN, SANDBOX_ORDERS, SANDBOX_STATUSES } from '../../../contract/sandbox.js';
+import { START_STATUSES } from '../../../contract/start-task.js';
+import { generatedPages, outdatedPages } from '../../../scripts/generate-docs.js';
+
+describe('the page of states', async () => {
+  const page = (await generatedPages()).get('docs/states.md') ?? '';
+  /** Cells of every row of a table. */
+  const rows = page
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .map((line) => line.split('|').slice(1, -1))
+    .map((cells) => cells.map((cell) => cell.trim()));
+
+  it('is current', async () => {
+    expect(await outdatedPages(), 'run `node --import tsx scripts/generate-docs.ts`').not.toContain(
+      'docs/states.md',
+    );
+  });
+
+  it('lists the statuses of a start in the order in which they are passed', () => {
+    const listed = page.matchAll(/^\| \d+ +\| `([A-Z_]+)`/gm);
+    expect([...listed].map(([, status]) => status)).toEqual([...START_STATUSES]);
+  });
+
+  it('says of every sandbox order in every state whether it is obeyed', () => {
+    for (const status of SANDBOX_STATUSES) {
+      const effects =
+        rows.find(
+          ([first, ...orders]) => first === `\`${status}\`` && orders.length === SANDBOX_ORDERS.length,
+        ) ?? [];
+      SANDBOX_ORDERS.forEach((order, column) => {
+        const obeyed = effects[column + 1] !== 'refused' && effects[column + 1] !== undefined;
+        expect(obeyed, `${order} of a sandbox that is ${status}`).toBe(OBEYED_IN[order].includes(status));
+      });
+    }
+  });
+
+  it('draws no order where it is refused', () => {
+    for (const order of SANDBOX_ORDERS) {
+      const drawn = [...page.matchAll(new RegExp(`^ *([A-Z]+) --> .*: ${order}$`, 'gm'))].map(
+        ([, from]) => from,
+      );
+      expect(drawn.length).toBeGreaterThan(0);
+      expect(OBEYED_IN[order]).toEqual(expect.arrayContaining(drawn));
+    }
+  });
+});
