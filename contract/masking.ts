@@ -62,6 +62,39 @@ function base64(text: string): string {
   return btoa(bytes);
 }
 
+/** How many values a {@link SecretMasker} remembers; the one used longest ago goes first. */
+const MOST_REMEMBERED = 1_000;
+
+/** Remembers the secrets that a process handles, so that none of them gets into its logs. */
+export class SecretMasker {
+  readonly #secrets = new Set<string>();
+  #spellings: string[] | null = null;
+
+  constructor(secrets: Iterable<string | Secret | null | undefined> = []) {
+    for (const secret of secrets) this.add(secret);
+  }
+
+  /** From now on this value is masked; nothing happens for one that is null. */
+  add(secret: string | Secret | null | undefined): void {
+    if (secret === null || secret === undefined) return;
+    const value = typeof secret === 'string' ? secret : secret.reveal();
+    const known = this.#secrets.delete(value);
+    this.#secrets.add(value); // now the one used last
+    if (known) return;
+    this.#spellings = null;
+    const [oldest] = this.#secrets;
+    if (this.#secrets.size > MOST_REMEMBERED && oldest !== undefined) this.#secrets.delete(oldest);
+  }
+
+  /** The text without any remembered secret. */
+  mask(text: string): string {
+    this.#spellings ??= spellings(this.#secrets);
+    let masked = text;
+    for (const spelling of this.#spellings) masked = masked.replaceAll(spelling, MASK);
+    return masked;
+  }
+}
+
 /** True for the names under which secrets travel: such a member is never shown, whatever it holds. */
 export const isSecretName = (name: string): boolean =>
   /(?:^|[_-])(?:(?:api|access|session)?(?:key|token|secret|password)s?|passwd|authorization|cookie|credentials?)$/i.test(

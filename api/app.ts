@@ -1,0 +1,78 @@
+/** The Express application: middleware in its order, the routes, and the answers to what is not there. */
+import express, { type Express, type RequestHandler } from 'express';
+import type { Logger } from 'pino';
+import type { Config } from '../config/config.js';
+import type { AuthStrategy } from '../identity/auth-strategy.js';
+import { docsPage, docsSecurityPolicy } from './docs-page.js';
+import { errorHandler, sendJson } from './errors.js';
+import { corsHeaders } from './middleware/cors.js';
+import { refuseCrossSite } from './middleware/cross-site.js';
+import { requestLog } from './middleware/request-log.js';
+import { cacheHeaders, securityHeaders } from './middleware/response-headers.js';
+import { openApiDocument, type OpenApiDocument } from './openapi.js';
+import { registerRoutes } from './register-routes.js';
+import type { RouteDefinition } from './route.js';
+
+export interface AppDeps {
+  routes: readonly RouteDefinition[];
+  auth: AuthStrategy;
+  logger: Logger;
+  server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'>;
+  /** Told of each request that is more than a look at the server's health. */
+  onActivity?: () => void;
+}
+
+/** Composes the application; it listens nowhere yet. */
+export function createApp({ routes, auth, logger, server, onActivity }: AppDeps): {
+  app: Express;
+  openApi: OpenApiDocument;
+} {
+  const openApi = openApiDocument(routes);
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag'); // nothing may be cached, so there is nothing to compare
+  app.set('case sensitive routing', true);
+  app.set('strict routing', true);
+  app.set('trust proxy', 'loopback, linklocal, uniquelocal');
+  app.set('query parser', false); // routes read the raw query by their schemas
+
+  app.use(requestLog(logger));
+  app.use(securityHeaders, cacheHeaders);
+  app.use(corsHeaders(server.corsOrigins));
+  app.use(refuseCrossSite(server));
+  if (onActivity) app.use(activity(onActivity));
+  app.get('/openapi.json', (_request, response) => sendJson(response, 200, openApi));
+  app.get('/docs', (_request, response) => {
+    response.setHeader('Content-Security-Policy', docsSecurityPolicy);
+    response.type('html').send(docsPage(routes));
+  });
+  app.use(registerRoutes(routes, { auth, ...server }));
+  app.use(redirectTrailingSlash);
+  app.use((_request, response) => sendJson(response, 404, { detail: 'Not Found' }));
+  app.use(errorHandler(logger));
+  return { app, openApi };
+}
+
+const HEALTH = /^\/(alive|health|ready|server_info)$/;
+
+const activity =
+  (onActivity: () => void): RequestHandler =>
+  (request, _response, next) => {
+    if (!HEALTH.test(request.path)) onActivity();
+    next();
+  };
+
+/** To the same place without the slash, query kept (contract 1.1); a client repeats method and body. */
+const redirectTrailingSlash: RequestHandler = (request, response, next) => {
+  const [path = '', ...query] = request.originalUrl.split('?');
+  const shorter = path.replace(/\/+$/, '');
+  if (shorter === path || shorter === '') {
+    next();
+    return;
+  }
+  const host = request.get('Host') ?? '';
+  // Without a host that can stand in an address there is no absolute one to give.
+  const origin = /^[\w.[\]:-]+$/.test(host) ? `${request.protocol}://${host}` : '';
+  response.setHeader('Location', `${origin}/${[shorter.replace(/^\/+/, ''), ...query].join('?')}`);
+  response.status(307).end();
+};

@@ -1,0 +1,90 @@
+/** The log of a process: JSON lines, or readable ones on a terminal, never with a secret in them. */
+import { DrizzleQueryError } from 'drizzle-orm/errors';
+import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino';
+import { PinoPretty } from 'pino-pretty';
+import type { Config } from '../config/config.js';
+import { isSecretName, MASK, SecretMasker } from '../contract/masking.js';
+
+export interface LoggerOptions {
+  /** Masks by value; secrets that turn up later are added to it. */
+  masker?: SecretMasker;
+  /** Standard output unless given. */
+  destination?: DestinationStream;
+}
+
+/** How deep the fields of a message are searched for secrets by name. */
+const DEPTH = 8;
+
+/**
+ * Makes the logger. Fields with a secret's name are masked; after that the whole line is searched for known secrets,
+ * so that they are not found in messages, errors and stacks either.
+ */
+export function createLogger(
+  { level, json }: Config['log'],
+  { masker = new SecretMasker(), destination }: LoggerOptions = {},
+): Logger {
+  const pretty = !(json ?? !process.stdout.isTTY);
+  const stream = pretty
+    ? PinoPretty({
+        colorize: process.stdout.isTTY,
+        ignore: 'pid,hostname',
+        sync: true,
+        ...(destination ? { destination } : {}),
+      })
+    : (destination ?? process.stdout);
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (fields) => withoutSecrets(fields, DEPTH) as Record<string, unknown>,
+      },
+      serializers: { err: (error: unknown) => errorFields(error) },
+      hooks: { streamWrite: (line) => masker.mask(line) },
+    },
+    stream,
+  );
+}
+
+/** All secrets of a configuration, for the masker. */
+export function secretsOf(config: Config): SecretMasker {
+  const database = config.database.url?.reveal() ?? '';
+  return new SecretMasker([
+    config.server.instanceKey,
+    config.server.serviceKey,
+    config.temporal.apiKey,
+    config.remote.apiKey,
+    config.llm.apiKey,
+    config.auth.githubClientSecret,
+    config.keys.master,
+    URL.canParse(database) ? decodeURIComponent(new URL(database).password) || null : null,
+    // Models and addresses are handed on as variables too, and are no secrets.
+    ...Object.entries(config.agentServer.environment).map(([name, value]) =>
+      isSecretName(name) ? value : null,
+    ),
+  ]);
+}
+
+/** A failed query is logged with what the database said, not with the values it was given. */
+function errorFields(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  if (error instanceof DrizzleQueryError) {
+    return { ...stdSerializers.err(error.cause ?? new Error('a query failed')), query: error.query };
+  }
+  return stdSerializers.err(error);
+}
+
+function withoutSecrets(value: unknown, depth: number): unknown {
+  if (depth === 0 || typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, depth - 1));
+  // Instances of classes know how to print themselves.
+  if (Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [
+      name,
+      typeof member === 'string' && isSecretName(name) ? MASK : withoutSecrets(member, depth - 1),
+    ]),
+  );
+}

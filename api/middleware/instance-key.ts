@@ -1,0 +1,27 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Secret } from '../../contract/masking.js';
+import { HttpError } from '../http-error.js';
+
+/** Compares without telling by its duration how much of the key was right. */
+export function isSameKey(given: string, expected: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(given), digest(expected));
+}
+
+/**
+ * Guard K (contract 1.7): where the instance has a key, callers show it as `X-Session-API-Key`, or as bearer token where
+ * that header carries the key of a sandbox.
+ * @throws {HttpError} 401
+ */
+export function requireInstanceKey(headers: IncomingHttpHeaders, key: Secret | null): void {
+  if (key === null) return;
+  const expected = key.reveal();
+  const shown = [headers['x-session-api-key'], bearerToken(headers.authorization)].flat();
+  if (!shown.some((given) => given !== undefined && isSameKey(given, expected))) {
+    throw new HttpError(401, 'Unauthorized');
+  }
+}
+
+const bearerToken = (authorization: string | undefined): string | undefined =>
+  /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1];

@@ -1,0 +1,46 @@
+/** Whether an error says that a service we depend on is away, as opposed to having refused. */
+import {
+  isGrpcServiceError,
+  ServiceError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from '@temporalio/client';
+
+/** Seconds after which a client should try again. */
+export const RETRY_AFTER_SECONDS = 5;
+
+/** gRPC codes of a service that is away or overloaded: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
+const OUTAGE_CODES = new Set([1, 4, 8, 14]);
+
+/** Temporal did not answer in time. */
+export function isTemporalOutage(error: unknown): boolean {
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+  const grpc = error instanceof ServiceError ? error.cause : error;
+  return isGrpcServiceError(grpc) && OUTAGE_CODES.has(grpc.code);
+}
+
+/** System errors, and PostgreSQL's own: shutting down, starting up, out of connections, connection failures. */
+const DATABASE_CODES =
+  /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57P0[123]|53300|08...)$/;
+/** What the driver says without a code. */
+const DATABASE_MESSAGES = /^(timeout exceeded when trying to connect|Connection terminated)/;
+
+/** PostgreSQL cannot be reached; looks through what wraps the driver's error. */
+export function isDatabaseOutage(error: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < 5 && current instanceof Error; depth++) {
+    if ('code' in current && DATABASE_CODES.test(String(current.code))) return true;
+    if (DATABASE_MESSAGES.test(current.message)) return true;
+    current = current.cause;
+  }
+  return false;
+}
+
+/** PostgreSQL's refusal of a text that it cannot store: one with NUL characters. */
+export function isUnstorableText(error: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < 5 && current instanceof Error; depth++) {
+    if ('code' in current && (current.code === '22P05' || current.code === '22021')) return true;
+    current = current.cause;
+  }
+  return false;
+}

@@ -1,0 +1,119 @@
+/** Puts route definitions on an Express router: order, guards, validation, answers. */
+import { Router, type RequestHandler } from 'express';
+import type { Secret } from '../contract/masking.js';
+import { NOBODY, type AuthStrategy } from '../identity/auth-strategy.js';
+import type { UserContext } from '../identity/user-context.js';
+import { sendJson } from './errors.js';
+import { requireInstanceKey } from './middleware/instance-key.js';
+import { readInput, readJsonBody } from './request-input.js';
+import type { RouteDefinition } from './route.js';
+
+export interface RouteGuards {
+  auth: AuthStrategy;
+  instanceKey: Secret | null;
+  /** Largest body of a route that does not say otherwise, in bytes. */
+  bodyLimitBytes: number;
+}
+
+/** Where the methods of a path are collected while a request looks for its route. */
+const ALLOWED = 'allowedMethods';
+
+/**
+ * Registers all routes. Literal segments are tried before parameters, so that `search` is never an id, whatever the
+ * order of the definitions.
+ * @throws {Error} when two definitions claim the same method and path
+ */
+export function registerRoutes(routes: readonly RouteDefinition[], guards: RouteGuards): Router {
+  const router = Router({ caseSensitive: true, strict: true });
+  const byPath = new Map<string, RouteDefinition[]>();
+  for (const route of [...routes].sort((a, b) => comparePaths(a.path, b.path))) {
+    const same = byPath.get(route.path) ?? [];
+    if (same.some(({ method }) => method === route.method)) {
+      throw new Error(`${route.method.toUpperCase()} ${route.path} is defined twice`);
+    }
+    byPath.set(route.path, [...same, route]);
+  }
+  for (const [path, definitions] of byPath) {
+    const here = router.route(expressPath(path));
+    for (const definition of definitions) here[definition.method](...handlersOf(definition, guards));
+    here.all(collectMethods(definitions));
+  }
+  router.use(refuseMethod);
+  return router;
+}
+
+/** Malformed JSON first, then the guard, then path, query and body, then the handler (contract 1.5). */
+function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler[] {
+  const handle: RequestHandler = async (request, response) => {
+    const user = await authenticate(route, request.headers, guards);
+    const input = readInput(route, request);
+    const answer = await route.handle({ ...input, user, request, response });
+    if (answer !== undefined) send(route, response, answer);
+    else if (!response.headersSent) throw new Error(`${route.method} ${route.path} gave no answer`);
+  };
+  return route.body ? [...readJsonBody(route.bodyLimit ?? guards.bodyLimitBytes), handle] : [handle];
+}
+
+async function authenticate(
+  { guard }: RouteDefinition,
+  headers: Parameters<AuthStrategy['authenticate']>[0],
+  { auth, instanceKey }: RouteGuards,
+): Promise<UserContext> {
+  if (guard !== 'user') return NOBODY;
+  requireInstanceKey(headers, instanceKey);
+  return auth.authenticate(headers);
+}
+
+function send(route: RouteDefinition, response: Parameters<RequestHandler>[1], answer: unknown): void {
+  const status = successStatus(route);
+  const contentType = route.responses[status]?.contentType;
+  if (contentType === undefined || contentType === 'application/json') {
+    sendJson(response, status, answer);
+  } else {
+    response.status(status).type(contentType).send(String(answer));
+  }
+}
+
+/** The first success that a route declares; numeric keys are in ascending order. */
+export const successStatus = ({ responses }: RouteDefinition): number =>
+  Object.keys(responses)
+    .map(Number)
+    .find((status) => status >= 200 && status < 300) ?? 200;
+
+const collectMethods =
+  (definitions: readonly RouteDefinition[]): RequestHandler =>
+  (_request, response, next) => {
+    const allowed = (response.locals[ALLOWED] ??= new Set<string>()) as Set<string>;
+    for (const { method } of definitions) allowed.add(method.toUpperCase());
+    next();
+  };
+
+/** A path that exists, asked by a method it does not have. */
+const refuseMethod: RequestHandler = (_request, response, next) => {
+  const allowed = response.locals[ALLOWED] as Set<string> | undefined;
+  if (!allowed) {
+    next();
+    return;
+  }
+  response.setHeader('Allow', [...allowed].sort().join(', '));
+  sendJson(response, 405, { detail: 'Method Not Allowed' });
+};
+
+/** `{id}` is one segment, `{name:path}` one or more. */
+const expressPath = (path: string): string =>
+  path.replaceAll(/\{(\w+):path\}/g, '*$1').replaceAll(/\{(\w+)\}/g, ':$1');
+
+/** Literal segments before parameters before those that span segments; otherwise as they come. */
+function comparePaths(a: string, b: string): number {
+  const [left, right] = [a.split('/'), b.split('/')];
+  for (let index = 0; index < Math.max(left.length, right.length); index++) {
+    const difference = rank(left[index]) - rank(right[index]);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+const rank = (segment: string | undefined): number => {
+  if (segment === undefined || !segment.startsWith('{')) return 0;
+  return segment.endsWith(':path}') ? 2 : 1;
+};
