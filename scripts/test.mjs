@@ -40,7 +40,7 @@ if (!run('setup', process.execPath, ['dist/cli/main.js', 'setup'])) {
     '--reporter=default',
     '--reporter=./tests/support/counts-reporter.ts',
   ];
-  const ended = run('tests', process.execPath, [...vitest, ...chosen], { CALLBOARD_TEST_COUNTS: counts });
+  const ended = run('tests', process.execPath, [...vitest, ...chosen], { TEST_COUNTS_FILE: counts });
   const counted = existsSync(counts)
     ? JSON.parse(readFileSync(counts, 'utf8'))
     : { passed: 0, failed: 0, skipped: 0 };

@@ -3,7 +3,7 @@ import type { Reporter, SerializedError, TestModule } from 'vitest/node';
 
 /**
  * Counts every test, and as failed also files that could not be loaded and errors outside of tests.
- * The counts go to the file named in CALLBOARD_TEST_COUNTS, from which `./callboard test` makes its last line.
+ * The counts go to the file named in TEST_COUNTS_FILE, from which `./callboard test` makes its last line.
  */
 export default class CountsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): void {
@@ -17,7 +17,7 @@ export default class CountsReporter implements Reporter {
         counts[state === 'pending' ? 'failed' : state]++;
       }
     }
-    const file = process.env['CALLBOARD_TEST_COUNTS'];
+    const file = process.env['TEST_COUNTS_FILE'];
     if (file) writeFileSync(file, JSON.stringify(counts));
   }
 }
