@@ -104,10 +104,13 @@ async function post(
   }
 }
 
+/** Within the activity's time limit even after a start that used up its own. */
+const REMOVE_MS = 30_000;
+
 /** The agent-server keeps what it failed to start, lists it, and would answer a repetition with it. */
 async function removeFailed(client: AgentServerClient, conversationId: string): Promise<void> {
   try {
-    await client.deleteConversation(conversationId, { timeoutMs: 10_000 });
+    await client.deleteConversation(conversationId, { timeoutMs: REMOVE_MS });
   } catch (error) {
     // What the start failed of is worth telling; that this failed too is met by the check of the next attempt.
     if (!(error instanceof AgentServerError)) throw error;

@@ -21,6 +21,8 @@ export interface GitRepositoryFiles {
 export interface GitServerOptions {
   /** Asked for as a basic-auth password; everybody may read if left out. */
   token?: string;
+  /** Sends everybody to another origin. */
+  redirectTo?: string;
 }
 
 /** A request as it came in: method, path, and whether it carried credentials. */
@@ -46,7 +48,7 @@ export interface GitServer {
 
 const AUTHOR = ['-c', 'user.name=Test Author', '-c', 'user.email=author@example.com'];
 
-export async function startGitServer({ token }: GitServerOptions = {}): Promise<GitServer> {
+export async function startGitServer({ token, redirectTo }: GitServerOptions = {}): Promise<GitServer> {
   const root = await mkdtemp(join(tmpdir(), 'callboard-git-'));
   const requests: GitServerRequest[] = [];
   let failure: { status: number; times: number } | null = null;
@@ -64,6 +66,10 @@ export async function startGitServer({ token }: GitServerOptions = {}): Promise<
     }
     if (token !== undefined && passwordOf(request.headers.authorization) !== token) {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
+      return;
+    }
+    if (redirectTo !== undefined) {
+      response.writeHead(302, { location: `${redirectTo}${path}` }).end();
       return;
     }
     await serve(root, path, request, response);
