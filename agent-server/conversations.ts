@@ -122,6 +122,21 @@ export function conversationCalls(transport: Transport) {
         ...options,
       }),
 
+    /** Has a server that makes no titles by itself make one now, with a model call; null if it cannot. */
+    async generateTitle(id: string, options: CallOptions = {}): Promise<string | null> {
+      const call: Call = {
+        method: 'POST',
+        path: `${pathOf(id)}/generate_title`,
+        body: {},
+        idempotent: true,
+        accept: [400, 404, 405],
+        ...options,
+      };
+      const answer = await transport.send(call);
+      if (answer.status >= 400) return null;
+      return transport.read(call, answer, z.looseObject({ title: z.string().nullish() })).title ?? null;
+    },
+
     /** Stops it and removes its directory; the workspace stays. False if it is unknown. */
     deleteConversation: (id: string, options: CallOptions = {}): Promise<boolean> =>
       known({

@@ -156,11 +156,16 @@ export class CallbackRepository {
       .sort((a, b) => a.ordinal - b.ordinal);
   }
 
-  /** Records what came of a queued callback and takes it off the queue; a second result for the event is not kept. */
+  /** Records what came of a queued callback and takes it off the queue; done twice, the second changes nothing. */
   async finish(queued: QueuedCallback, outcome: CallbackOutcome): Promise<void> {
+    const now = new Date();
+    const { callback, eventId, ordinal } = queued;
     await this.database.transaction(async (tx) => {
-      const now = new Date();
-      const { callback, eventId, ordinal } = queued;
+      const [mine] = await tx
+        .delete(callbackQueue)
+        .where(eq(callbackQueue.ordinal, ordinal))
+        .returning({ ordinal: callbackQueue.ordinal });
+      if (!mine) return; // recorded by another attempt, or deleted with its conversation
       if (outcome.result) {
         await tx
           .insert(eventCallbackResults)
@@ -180,7 +185,6 @@ export class CallbackRepository {
           .set({ status: outcome.status, updatedAt: now })
           .where(eq(eventCallbacks.id, callback.id));
       }
-      await tx.delete(callbackQueue).where(eq(callbackQueue.ordinal, ordinal));
     });
   }
 

@@ -250,6 +250,15 @@ export class ConversationRepository {
     return marked.length > 0;
   }
 
+  /** Ids of the conversations that live in a sandbox. */
+  async idsIn(sandboxId: string): Promise<string[]> {
+    const rows = await this.database
+      .select({ id: conversations.id })
+      .from(conversations)
+      .where(and(eq(conversations.sandboxId, sandboxId), isNull(conversations.deletedAt)));
+    return rows.map(({ id }) => id);
+  }
+
   /** Whether a conversation, or a start in progress, uses the sandbox. */
   async isSandboxReferenced(sandboxId: string): Promise<boolean> {
     const { rows } = await this.database.execute<{ referenced: boolean }>(sql`

@@ -57,6 +57,14 @@ export async function readJsonArray(bytes: Buffer): Promise<JsonElement[] | null
   return elements;
 }
 
+/**
+ * A body that is one value; undefined when it is empty.
+ * @throws {JsonSyntaxError}
+ */
+export async function readJsonValue(bytes: Buffer): Promise<unknown> {
+  return bytes.length === 0 ? undefined : parse(bytes, 0, bytes.length).value;
+}
+
 /** Where the element that begins at `position` ends: at the comma or bracket after it. Its inside is checked by `parse`. */
 function endOfElement(bytes: Buffer, position: number): number {
   let depth = 0;

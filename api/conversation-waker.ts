@@ -1,0 +1,117 @@
+/** Wakes conversations' actors for queued callbacks: soon, together, and again until it has worked. */
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import { conversationWorkflowId, TASK_QUEUE } from '../contract/ids.js';
+import type { CallbackRepository } from '../db/callback-repository.js';
+import {
+  callbacksQueuedSignal,
+  CONVERSATION_WORKFLOW,
+  type ConversationInput,
+} from '../workflows/messages.js';
+
+export interface ConversationWakerDeps {
+  /** Signals the actor, or starts it with the signal. */
+  signal: (conversationId: string) => Promise<void>;
+  callbacks: Pick<CallbackRepository, 'conversationsWithQueuedCallbacks'>;
+  logger: Pick<Logger, 'warn'>;
+  /** First wait after a failure, doubled up to the longest, in milliseconds. */
+  retryMs?: { first: number; longest: number };
+  /** Between two looks at the queue table, in milliseconds. */
+  sweepMs?: number;
+}
+
+export interface ConversationWaker {
+  /** Returns at once. Several wakes of a conversation before the signal has gone out are one. */
+  wake(conversationId: string): void;
+  /**
+   * Wakes all conversations for which something waits, whoever queued it: what was queued while Temporal was away, or
+   * by a process that ended between its commit and its signal. Runs by itself every minute.
+   */
+  sweep(): Promise<void>;
+  close(): void;
+}
+
+export function createConversationWaker({
+  signal,
+  callbacks,
+  logger,
+  retryMs = { first: 500, longest: 30_000 },
+  sweepMs = 60_000,
+}: ConversationWakerDeps): ConversationWaker {
+  const waiting = new Set<string>();
+  let timer: NodeJS.Timeout | null = null;
+  let delay = 0;
+  let closed = false;
+
+  const schedule = (): void => {
+    if (closed || timer || waiting.size === 0) return;
+    timer = setTimeout(() => void flush(), delay);
+    timer.unref();
+  };
+
+  /** One failure is taken for an outage: the rest waits with it. */
+  const flush = async (): Promise<void> => {
+    for (const conversationId of [...waiting]) {
+      try {
+        // Taken out first: what is queued while the signal is on its way gets a signal of its own.
+        waiting.delete(conversationId);
+        await signal(conversationId);
+        delay = 0;
+      } catch (error) {
+        waiting.add(conversationId);
+        delay = Math.min(Math.max(delay * 2, retryMs.first), retryMs.longest);
+        logger.warn(
+          { err: error, waiting: waiting.size, retryInMs: delay },
+          'conversations cannot be woken yet',
+        );
+        break;
+      }
+    }
+    timer = null;
+    schedule();
+  };
+
+  const wake = (conversationId: string): void => {
+    waiting.add(conversationId);
+    schedule();
+  };
+
+  const sweep = async (): Promise<void> => {
+    try {
+      for (const conversationId of await callbacks.conversationsWithQueuedCallbacks()) wake(conversationId);
+    } catch (error) {
+      logger.warn({ err: error }, 'the callback queue cannot be read');
+    }
+  };
+
+  const sweeper = setInterval(() => void sweep(), sweepMs);
+  sweeper.unref();
+  return {
+    wake,
+    sweep,
+    close() {
+      closed = true;
+      clearInterval(sweeper);
+      if (timer) clearTimeout(timer);
+    },
+  };
+}
+
+/** How long Temporal may take to accept a signal, in milliseconds. */
+const SIGNAL_LIMIT_MS = 5_000;
+
+/** The signal itself. */
+export const signalCallbacksQueued =
+  (client: Pick<Client, 'workflow' | 'withDeadline'>, taskQueue = TASK_QUEUE) =>
+  async (conversationId: string): Promise<void> => {
+    const input: ConversationInput = { conversationId };
+    await client.withDeadline(Date.now() + SIGNAL_LIMIT_MS, () =>
+      client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
+        workflowId: conversationWorkflowId(conversationId),
+        taskQueue,
+        args: [input],
+        signal: callbacksQueuedSignal,
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      }),
+    );
+  };

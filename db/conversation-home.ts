@@ -1,0 +1,39 @@
+import { and, eq, isNull } from 'drizzle-orm';
+import type { ConversationHome } from './conversation-repository.js';
+import type { Database } from './database.js';
+import { conversations, startRequests, startTasks } from './schema/index.js';
+
+/**
+ * Whether a conversation lives in a sandbox: `here`, `deleted` from there, `unknown` so far, or `elsewhere`: then the
+ * sandbox has no business with it.
+ */
+export type Residence = 'here' | 'deleted' | 'unknown' | 'elsewhere';
+
+/** Tells what a sandbox may report on (contract 6.1). */
+export class ConversationResidence {
+  constructor(private readonly database: Database) {}
+
+  /** Also a conversation that is only being started belongs to the owner, and the sandbox, of its start. */
+  async of(conversationId: string, sandbox: ConversationHome): Promise<Residence> {
+    const [row] = await this.database
+      .select({
+        sandboxId: conversations.sandboxId,
+        owner: conversations.createdByUserId,
+        deletedAt: conversations.deletedAt,
+      })
+      .from(conversations)
+      .where(eq(conversations.id, conversationId));
+    if (row) {
+      if (row.sandboxId !== sandbox.id || row.owner !== sandbox.createdByUserId) return 'elsewhere';
+      return row.deletedAt ? 'deleted' : 'here';
+    }
+    const [start] = await this.database
+      .select({ sandboxId: startTasks.sandboxId, owner: startRequests.createdByUserId })
+      .from(startRequests)
+      .leftJoin(startTasks, eq(startTasks.id, startRequests.id))
+      .where(and(eq(startRequests.conversationId, conversationId), isNull(startRequests.supersededAt)));
+    if (!start) return 'unknown';
+    const isHere = start.owner === sandbox.createdByUserId && (start.sandboxId ?? sandbox.id) === sandbox.id;
+    return isHere ? 'unknown' : 'elsewhere';
+  }
+}
