@@ -1,0 +1,33 @@
+/** The agent-server behind a conversation, for what is done there on the conversation's behalf. */
+import type { AgentServerClient } from '../../agent-server/client.js';
+import type { ConversationRecord } from '../../db/conversation-repository.js';
+import type { SandboxRepository } from '../../db/sandbox-repository.js';
+import { purposes, type Vault } from '../../identity/vault.js';
+
+/** What is asked of an agent-server. */
+export type ConversationRuntime = Pick<
+  AgentServerClient,
+  | 'conversation'
+  | 'patchConversation'
+  | 'generateTitle'
+  | 'deleteConversation'
+  | 'countEvents'
+  | 'searchEvents'
+>;
+
+export interface RuntimeDeps {
+  sandboxes: Pick<SandboxRepository, 'read'>;
+  vault: Pick<Vault, 'open'>;
+  createClient: (target: { baseUrl: string; sessionApiKey: string }) => ConversationRuntime;
+}
+
+/** The agent-server of a conversation; null unless its sandbox is RUNNING. */
+export async function runtimeOf(
+  { sandboxes, vault, createClient }: RuntimeDeps,
+  { sandboxId }: Pick<ConversationRecord, 'sandboxId'>,
+): Promise<ConversationRuntime | null> {
+  const sandbox = await sandboxes.read(sandboxId);
+  if (!sandbox || sandbox.deletedAt || sandbox.status !== 'RUNNING' || !sandbox.agentServerUrl) return null;
+  const sessionApiKey = await vault.open(purposes.sessionKey(sandbox.id), sandbox.sessionApiKey);
+  return createClient({ baseUrl: sandbox.agentServerUrl, sessionApiKey });
+}
