@@ -1,7 +1,7 @@
 /** The log of a process: JSON lines, or readable ones on a terminal, never with a secret in them. */
 import { DrizzleQueryError } from 'drizzle-orm/errors';
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino';
-import { PinoPretty } from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import type { Config } from '../config/config.js';
 import { isSecretName, MASK, SecretMasker } from '../contract/masking.js';
 
@@ -23,15 +23,8 @@ export function createLogger(
   { level, json }: Config['log'],
   { masker = new SecretMasker(), destination }: LoggerOptions = {},
 ): Logger {
-  const pretty = !(json ?? !process.stdout.isTTY);
-  const stream = pretty
-    ? PinoPretty({
-        colorize: process.stdout.isTTY,
-        ignore: 'pid,hostname',
-        sync: true,
-        ...(destination ? { destination } : {}),
-      })
-    : (destination ?? process.stdout);
+  const output = destination ?? process.stdout;
+  const stream = (json ?? !process.stdout.isTTY) ? output : readable(output);
   return pino(
     {
       level,
@@ -46,6 +39,12 @@ export function createLogger(
     },
     stream,
   );
+}
+
+/** Lines for people, written at once: nothing is lost when the process ends. */
+function readable(output: DestinationStream): DestinationStream {
+  const format = prettyFactory({ colorize: process.stdout.isTTY });
+  return { write: (line) => output.write(format(line)) };
 }
 
 /** All secrets of a configuration, for the masker. */
