@@ -61,7 +61,7 @@ export function createSandboxActors(client: Client): SandboxActors {
         if (err instanceof WorkflowUpdateFailedError && err.cause instanceof ApplicationFailure) {
           throw ApplicationFailure.nonRetryable(err.cause.message, err.cause.type ?? 'SandboxNotRunning');
         }
-        if (isGrpcServiceError(err) && err.code === RESOURCE_EXHAUSTED) {
+        if (isGrpcServiceError(err) && Number(err.code) === RESOURCE_EXHAUSTED) {
           throw ApplicationFailure.retryable('many starts wait for this sandbox at once', 'SandboxBusy');
         }
         throw err;

@@ -1,15 +1,12 @@
-/** Everything the API asks of the actors. No call waits for ever: Temporal that does not answer becomes a 503. */
+/** Everything the API asks of the actors. No call waits for ever; what is thrown becomes an answer in `errors.ts`. */
 import {
-  isGrpcServiceError,
-  ServiceError,
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
   type Client,
 } from '@temporalio/client';
-import { ApplicationFailure, defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { defineSearchAttributeKey, SearchAttributeType, type SignalDefinition } from '@temporalio/common';
 import { randomUUID } from 'node:crypto';
 import {
   conversationWorkflowId,
@@ -22,6 +19,7 @@ import {
   acceptedUpdate,
   CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
+  runEndedSignal,
   SANDBOX_WORKFLOW,
   sandboxAcceptedUpdate,
   sandboxSignal,
@@ -32,6 +30,7 @@ import {
   type StartConversationInput,
 } from '../workflows/messages.js';
 import { HttpError } from './http-error.js';
+import { isTemporalOutage, RETRY_AFTER_SECONDS } from './outages.js';
 
 /** For operators (`temporal workflow list`); not encrypted, so it holds the id and nothing more. */
 const CALLBOARD_USER_ID = defineSearchAttributeKey('CallboardUserId', SearchAttributeType.KEYWORD);
@@ -59,8 +58,8 @@ export interface ActorSettings {
 
 export interface Actors {
   /**
-   * Starts the workflow of a staged request, or joins it, and waits until the start task is stored.
-   * @throws {HttpError} 503 when that is not certain
+   * Starts the workflow of a staged request, or joins it, and waits until the start task is stored; whatever is thrown
+   * means that this is not certain.
    */
   startConversation(taskId: string, userId: string | null): Promise<void>;
   /** Cancels a start under way; one that has ended is left alone. */
@@ -70,11 +69,13 @@ export interface Actors {
   /**
    * Gives an order that survives any restart.
    * @param until `accepted` answers when it is certain to be carried out, `obeyed` waits for that as long as the deadline allows
-   * @throws {HttpError} 409 when the sandbox's state does not allow it, 503 when it could not be given
+   * @throws WorkflowUpdateFailedError with `SandboxStatusConflict` when the sandbox's state does not allow it
    */
   order(sandbox: OrderedSandbox, order: SandboxOrder, until: 'accepted' | 'obeyed'): Promise<void>;
   /** Has a conversation, whose row is marked, removed wherever else something of it lies. */
   deleteConversation(conversationId: string): Promise<void>;
+  /** Tells that a run has ended: the time to fetch what webhooks have lost. */
+  runEnded(conversationId: string): Promise<void>;
 }
 
 export function createActors(
@@ -83,14 +84,8 @@ export function createActors(
 ): Actors {
   const limits: ActorDeadlines = { accept: 10_000, obey: 15_000, ...deadlines };
 
-  /** Calls Temporal within a limit; its outages become 503, everything else stays what it is. */
-  const within = async <Result>(ms: number, call: () => Promise<Result>): Promise<Result> => {
-    try {
-      return await client.withDeadline(Date.now() + ms, call);
-    } catch (error) {
-      throw isOutage(error) ? unavailable(error) : error;
-    }
-  };
+  const within = <Result>(ms: number, call: () => Promise<Result>): Promise<Result> =>
+    client.withDeadline(Date.now() + ms, call);
 
   const sandboxStart = (state: SandboxState, userId: string | null) =>
     new WithStartWorkflowOperation(SANDBOX_WORKFLOW, {
@@ -124,6 +119,19 @@ export function createActors(
     }
   }
 
+  async function tellConversation(conversationId: string, signal: SignalDefinition): Promise<void> {
+    const input: ConversationInput = { conversationId };
+    await within(limits.accept, () =>
+      client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
+        workflowId: conversationWorkflowId(conversationId),
+        taskQueue,
+        args: [input],
+        signal,
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      }),
+    );
+  }
+
   return {
     async startConversation(taskId, userId) {
       const input: StartConversationInput = { taskId };
@@ -145,7 +153,7 @@ export function createActors(
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return; // it ran to its end in the meantime
         if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError) {
-          throw unavailable(error);
+          throw notAccepted(error);
         }
         throw error;
       }
@@ -169,62 +177,36 @@ export function createActors(
     },
 
     async order(sandbox, order, until) {
-      const updateId = randomUUID();
+      const posted = await within(limits.accept, () => postOrder(sandbox, order, randomUUID())).catch(
+        async (error: unknown) => {
+          if (!isTemporalOutage(error)) throw error;
+          // No worker took the update, which is then nowhere; a signal waits in the history for one.
+          const handle = client.workflow.getHandle(sandboxWorkflowId(sandbox.id));
+          await within(limits.accept, () => handle.signal(sandboxSignal(order)));
+          return null;
+        },
+      );
+      if (!posted || until === 'accepted') return;
       try {
-        const posted = await within(limits.accept, () => postOrder(sandbox, order, updateId));
-        if (until === 'obeyed') await client.withDeadline(Date.now() + limits.obey, () => posted.result());
+        await within(limits.obey, () => posted.result());
       } catch (error) {
-        if (error instanceof WorkflowUpdateFailedError) throw refusal(error);
-        if (until === 'obeyed' && isOutage(error)) return; // accepted, and carried out without us
-        if (!(error instanceof HttpError) || error.status !== 503) throw error;
-        // No worker took the update, which is then nowhere; a signal waits in the history for one.
-        await within(limits.accept, () =>
-          client.workflow.getHandle(sandboxWorkflowId(sandbox.id)).signal(sandboxSignal(order)),
-        );
+        if (!isTemporalOutage(error)) throw error; // else: it is accepted, and carried out without us
       }
     },
 
-    async deleteConversation(conversationId) {
-      const input: ConversationInput = { conversationId };
-      await within(limits.accept, () =>
-        client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
-          workflowId: conversationWorkflowId(conversationId),
-          taskQueue,
-          args: [input],
-          signal: conversationDeletedSignal,
-          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        }),
-      );
-    },
+    deleteConversation: (conversationId) => tellConversation(conversationId, conversationDeletedSignal),
+    runEnded: (conversationId) => tellConversation(conversationId, runEndedSignal),
   };
 }
 
 const ofUser = (userId: string | null) =>
   userId === null ? [] : [{ key: CALLBOARD_USER_ID, value: userId }];
 
-/** gRPC codes of a service that is away or overloaded: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
-const OUTAGE_CODES = new Set([1, 4, 8, 14]);
-
-/** Temporal, or every worker, did not answer in time. */
-function isOutage(error: unknown): boolean {
-  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
-  const grpc = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(grpc) && OUTAGE_CODES.has(grpc.code);
-}
-
-/** 503 that asks the client to come back. */
-const unavailable = (cause: unknown): HttpError =>
+/** The workflow ended before it had stored the start task. */
+const notAccepted = (cause: unknown): HttpError =>
   Object.assign(
-    new HttpError(503, 'The workflow service does not answer; try again in a few seconds.', undefined, {
-      'Retry-After': '5',
+    new HttpError(503, 'The start could not be stored; try again in a few seconds.', undefined, {
+      'Retry-After': String(RETRY_AFTER_SECONDS),
     }),
     { cause },
   );
-
-/** An order that the actor's state does not allow; its own words are meant for people. */
-function refusal(error: WorkflowUpdateFailedError): unknown {
-  const { cause } = error;
-  if (!(cause instanceof ApplicationFailure)) return error;
-  const status = cause.type === 'SandboxStatusConflict' ? 409 : 500;
-  return new HttpError(status, cause.message);
-}

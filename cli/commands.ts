@@ -59,4 +59,54 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       await runSetup({ config: await config(), env, progress: createProgress(process.stderr) });
     },
   },
+  api: {
+    summary: 'run the API alone (DATABASE_URL, TEMPORAL_ADDRESS)',
+    run: async ({ config }) => {
+      const { runApi } = await import('./serve.js');
+      await runApi(await config());
+    },
+  },
+  worker: {
+    summary: 'run a worker alone; it owns the sandboxes of its machine',
+    run: async ({ config, env }) => {
+      const { runWorker } = await import('./serve.js');
+      await runWorker(await config(), env);
+    },
+  },
+  migrate: {
+    summary: 'bring the database to the schema of this version',
+    run: async ({ config }) => {
+      const { runMigrations } = await import('./serve.js');
+      await runMigrations(await config());
+    },
+  },
+  start: {
+    usage: '--message TEXT [--repo OWNER/NAME] [--branch NAME]',
+    summary: 'start a conversation and follow it from the terminal',
+    options: {
+      message: {
+        type: 'string',
+        short: 'm',
+        help: 'the first message; without it the conversation waits for one',
+      },
+      repo: { type: 'string', help: 'the repository to work on' },
+      branch: { type: 'string', help: 'its branch; a new one is made from the default branch otherwise' },
+      provider: { type: 'string', help: 'where the repository is: github, gitlab, bitbucket, …' },
+      sandbox: { type: 'string', help: 'the id of a sandbox to start in' },
+      url: { type: 'string', help: 'another instance than the one of this machine' },
+    },
+    run: async (input) => {
+      const { startCommand } = await import('./client/commands.js');
+      return startCommand(input);
+    },
+  },
+  sandboxes: {
+    usage: 'list | pause ID… | resume ID… | delete ID…',
+    summary: 'look at sandboxes and give them orders',
+    options: { url: { type: 'string', help: 'another instance than the one of this machine' } },
+    run: async (input) => {
+      const { sandboxesCommand } = await import('./client/commands.js');
+      await sandboxesCommand(input);
+    },
+  },
 };

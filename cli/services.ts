@@ -1,7 +1,55 @@
+import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
+import { migrateDatabase } from '../db/migrate.js';
+import { startApi } from './api.js';
+import { installTemporalRuntime } from './temporal-runtime.js';
 import type { Service } from './up.js';
+import { startWorker } from './worker.js';
 
-/** What `callboard up` runs on top of its engines, in the order in which it is started. */
-export function productServices(_config: Config): Service[] {
-  return [];
+/**
+ * What `callboard up` runs on top of its engines, in the order in which it is started: the API first, since sandboxes
+ * post to it.
+ */
+export function productServices(config: Config, logger: Logger): Service[] {
+  let internalUrl = config.server.internalUrl;
+  return [
+    {
+      title: 'Migrations',
+      start: async ({ databaseUrl }) => {
+        await migrateDatabase(databaseUrl.reveal());
+        return { stop: () => Promise.resolve() };
+      },
+    },
+    {
+      title: 'API',
+      start: async ({ databaseUrl, temporalAddress }) => {
+        const api = await startApi({ config, databaseUrl: databaseUrl.reveal(), temporalAddress, logger });
+        internalUrl ??= localUrl(config, api.port);
+        return { stop: () => api.stop(), url: api.url };
+      },
+    },
+    {
+      title: 'Worker',
+      start: async ({ databaseUrl, temporalAddress, agentServerCommand }, signal) => {
+        installTemporalRuntime(logger);
+        const worker = await startWorker({
+          config,
+          databaseUrl: databaseUrl.reveal(),
+          temporalAddress,
+          agentServerCommand,
+          internalUrl: internalUrl ?? localUrl(config, config.server.port),
+          logger,
+          signal,
+        });
+        return { stop: () => worker.stop(), ended: worker.ended };
+      },
+    },
+  ];
+}
+
+/** How a process of this machine reaches an API that listens on this machine. */
+export function localUrl({ server }: Pick<Config, 'server'>, port: number): string {
+  const everywhere = server.host === '0.0.0.0' || server.host === '::';
+  const host = everywhere ? '127.0.0.1' : server.host.includes(':') ? `[${server.host}]` : server.host;
+  return `http://${host}:${port}`;
 }

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.js';
 import { createProgress } from './progress.js';
+import { upLogger } from './up-log.js';
 import { productServices } from './services.js';
 import { runUp } from './up.js';
 
@@ -27,6 +28,12 @@ export async function runUpCommand(config: Config, env: NodeJS.ProcessEnv): Prom
   process.on('uncaughtException', onCrash);
   process.on('unhandledRejection', onCrash);
 
-  await runUp({ config, env, progress, services: productServices(config), signal: controller.signal });
+  await runUp({
+    config,
+    env,
+    progress,
+    services: productServices(config, upLogger(config)),
+    signal: controller.signal,
+  });
   if (crash) throw crash.reason;
 }

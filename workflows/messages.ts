@@ -56,5 +56,7 @@ export interface ConversationInput {
 
 /** Events with waiting callbacks are in the queue table: look. */
 export const callbacksQueuedSignal = defineSignal('callbacksQueued');
+/** A run has ended: fetch from the agent-server's log what webhooks have lost of it. */
+export const runEndedSignal = defineSignal('runEnded');
 /** The conversation is being deleted: stop working for it. */
 export const conversationDeletedSignal = defineSignal('deleted');

@@ -3,6 +3,7 @@ export class FakeConversation {
   /** Callbacks that wait; each run works off one. */
   queued = 0;
   runs = 0;
+  reconciled: string[] = [];
   deleted: string[] = [];
   released: string[] = [];
   unreferencedSandboxId: string | null = null;
@@ -12,6 +13,10 @@ export class FakeConversation {
       this.runs++;
       this.queued = Math.max(0, this.queued - 1);
       return { remaining: this.queued };
+    },
+    reconcileEvents: async (conversationId: string) => {
+      this.reconciled.push(conversationId);
+      return { fetched: 0, callbacksQueued: false };
     },
     deleteConversationData: async (conversationId: string) => {
       this.deleted.push(conversationId);

@@ -21,6 +21,7 @@ import {
   conversationDeletedSignal,
   ensureRunningUpdate,
   observedSignal,
+  runEndedSignal,
   SANDBOX_WORKFLOW,
   sandboxSignal,
   sandboxUpdate,
@@ -121,6 +122,7 @@ await record('conversation--callbacks-and-deletion', async (id) => {
   conversation.queued = 2;
   conversation.unreferencedSandboxId = `box-${id}`;
   await workflow.signalWithStart(CONVERSATION_WORKFLOW, { ...options, signal: callbacksQueuedSignal });
+  await workflow.signalWithStart(CONVERSATION_WORKFLOW, { ...options, signal: runEndedSignal });
   await workflow.signalWithStart(CONVERSATION_WORKFLOW, { ...options, signal: conversationDeletedSignal });
   return options.workflowId;
 });

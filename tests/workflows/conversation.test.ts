@@ -8,6 +8,7 @@ import {
   callbacksQueuedSignal,
   CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
+  runEndedSignal,
 } from '../../workflows/messages.js';
 import { FakeConversation } from '../support/fake-conversation.js';
 import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
@@ -47,6 +48,12 @@ describe('the conversation actor', () => {
     const handle = await wake(randomUUID(), callbacksQueuedSignal);
     await handle.result();
     expect(fake.queued).toBe(0);
+  });
+
+  it('fetches what webhooks have lost when a run has ended', async () => {
+    const id = randomUUID();
+    await (await wake(id, runEndedSignal)).result();
+    expect(fake.reconciled).toEqual([id]);
   });
 
   it('deletes what is left of a conversation and the sandbox nobody else uses', async () => {

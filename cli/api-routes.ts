@@ -1,0 +1,114 @@
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { Actors } from '../api/actors.js';
+import { createAgentServerAccess } from '../api/agent-server-access.js';
+import { appConversationRoutes } from '../api/app-conversation-routes.js';
+import { createConversationCommands } from '../api/conversation-commands.js';
+import { createConversationViews } from '../api/conversation-view.js';
+import type { ConversationWaker } from '../api/conversation-waker.js';
+import { eventRoutes } from '../api/event-routes.js';
+import { createLiveStatus } from '../api/live-status.js';
+import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
+import type { RouteDefinition } from '../api/route.js';
+import { sandboxRoutes } from '../api/sandbox-routes.js';
+import { createSendMessage, sendMessageRoutes } from '../api/send-message-route.js';
+import { createStartCommand } from '../api/start-command.js';
+import { startRoutes } from '../api/start-routes.js';
+import type { StreamRegistry } from '../api/start-stream.js';
+import { startTaskRoutes } from '../api/start-task-routes.js';
+import { webhookRoutes } from '../api/webhook-routes.js';
+import { createAgentServerClient } from '../agent-server/client.js';
+import type { Config } from '../config/config.js';
+import { defaultSpecId } from '../config/sandbox-spec.js';
+import { ConversationDeletion } from '../db/conversation-deletion.js';
+import { ConversationResidence } from '../db/conversation-home.js';
+import { ConversationReadModel } from '../db/conversation-read-model.js';
+import { ConversationRepository } from '../db/conversation-repository.js';
+import type { NotificationHub } from '../db/notifications.js';
+import { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { StartTaskReadModel } from '../db/start-task-read-model.js';
+import { StartTaskRepository } from '../db/start-task-repository.js';
+import { AccessTokens } from '../identity/access-token.js';
+import { SecretsStoreTokenProvider } from '../identity/secrets-token-provider.js';
+import type { Core } from './core.js';
+
+export interface ApiParts {
+  config: Config;
+  core: Core;
+  client: Client;
+  actors: Actors;
+  hub: NotificationHub;
+  streams: StreamRegistry;
+  waker: ConversationWaker;
+  logger: Logger;
+  /** Time of the last request that was more than a look at the server's health, in milliseconds since the epoch. */
+  lastActivity: () => number;
+}
+
+/** All routes of the API, wired to what they work on. */
+export function apiRoutes(parts: ApiParts): RouteDefinition[] {
+  const { config, core, actors, logger } = parts;
+  const { database } = core.connection;
+  const { vault, sandboxes, secrets, events } = core;
+  const conversations = new ConversationReadModel(database);
+  const rows = new ConversationRepository(database);
+  const tasks = new StartTaskReadModel(database);
+  const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
+  const liveStatus = createLiveStatus({ agentServers, logger });
+  const specId = defaultSpecId(config);
+  return [
+    ...appConversationRoutes({
+      conversations,
+      views: createConversationViews({ agentServers, liveStatus }),
+      commands: createConversationCommands({
+        conversations,
+        rows,
+        deletion: new ConversationDeletion(database),
+        actors,
+        agentServers,
+        logger,
+      }),
+    }),
+    ...startRoutes({
+      start: createStartCommand({
+        vault,
+        starts: new StartTaskRepository(database),
+        tasks,
+        conversations,
+        conversationRows: rows,
+        actors,
+      }),
+      stream: { tasks, hub: parts.hub, streams: parts.streams, logger },
+    }),
+    ...startTaskRoutes({ tasks }),
+    ...sendMessageRoutes({
+      sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
+    }),
+    ...sandboxRoutes({
+      vault,
+      sandboxes,
+      list: new SandboxReadModel(database),
+      actors,
+      agentServers,
+      specs: { exists: async (id) => id === specId, defaultFor: async () => specId },
+    }),
+    ...eventRoutes({ events }),
+    ...lookupSecretRoutes({
+      accessTokens: new AccessTokens(core.keys),
+      tokensOf: (userId) => new SecretsStoreTokenProvider(secrets, userId),
+    }),
+    ...webhookRoutes({
+      sandboxes,
+      requireOwner: config.auth.strategy !== 'none',
+      conversations: rows,
+      residence: new ConversationResidence(database),
+      events,
+      wakeConversation: (conversationId) => parts.waker.wake(conversationId),
+      onRunEnded: (conversationId) =>
+        void actors.runEnded(conversationId).catch((err: unknown) => {
+          logger.warn({ err, conversationId }, 'the end of a run could not be passed on');
+        }),
+      logger,
+    }),
+  ];
+}

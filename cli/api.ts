@@ -1,0 +1,83 @@
+import { Client, type Connection } from '@temporalio/client';
+import type { Logger } from 'pino';
+import { createActors } from '../api/actors.js';
+import { createApp } from '../api/app.js';
+import { createConversationWaker, signalCallbacksQueued } from '../api/conversation-waker.js';
+import { startServer } from '../api/server.js';
+import { StreamRegistry } from '../api/start-stream.js';
+import type { Config } from '../config/config.js';
+import { CallbackRepository } from '../db/callback-repository.js';
+import { createNotificationHub } from '../db/notifications.js';
+import { NoneStrategy } from '../identity/none-strategy.js';
+import { apiRoutes } from './api-routes.js';
+import { openCore } from './core.js';
+import { lazyConnection, temporalOptions } from './temporal-connection.js';
+
+export interface ApiStart {
+  config: Config;
+  databaseUrl: string;
+  temporalAddress: string;
+  logger: Logger;
+}
+
+export interface RunningApi {
+  url: string;
+  port: number;
+  /** Ends streams validly, lets requests under way finish, then closes everything. */
+  stop(): Promise<void>;
+}
+
+/** How long requests under way may take when the process is asked to end, in milliseconds. */
+const GRACE_MS = 10_000;
+
+/** Serves the API. It starts, and answers 503 where it must, while Temporal or the database is away. */
+export async function startApi({
+  config,
+  databaseUrl,
+  temporalAddress,
+  logger,
+}: ApiStart): Promise<RunningApi> {
+  const core = await openCore(config, databaseUrl, logger);
+  const connection: Connection = lazyConnection(await temporalOptions(config, temporalAddress));
+  const client = new Client({ connection, namespace: config.temporal.namespace });
+  const hub = createNotificationHub({ url: databaseUrl, logger });
+  const streams = new StreamRegistry();
+  const waker = createConversationWaker({
+    signal: signalCallbacksQueued(client),
+    callbacks: new CallbackRepository(core.connection.database),
+    logger,
+  });
+  const activity = { last: Date.now() };
+  const { app } = createApp({
+    routes: apiRoutes({
+      config,
+      core,
+      client,
+      actors: createActors(client),
+      hub,
+      streams,
+      waker,
+      logger,
+      lastActivity: () => activity.last,
+    }),
+    auth: new NoneStrategy(core.secrets),
+    logger,
+    server: config.server,
+    onActivity: () => (activity.last = Date.now()),
+  });
+  const server = await startServer(app, config.server);
+  void waker.sweep();
+  logger.info({ url: server.url }, 'the API listens');
+  return {
+    url: server.url,
+    port: server.port,
+    async stop() {
+      waker.close();
+      streams.endAll();
+      await server.close(GRACE_MS);
+      await hub.stop();
+      await connection.close();
+      await core.close();
+    },
+  };
+}

@@ -1,0 +1,61 @@
+import { openDatabase, type DatabaseConnection } from '../db/database.js';
+import { SandboxRepository } from '../db/sandbox-repository.js';
+import { createEventStore, type EventStore } from '../events/event-store.js';
+import { loadMasterKeys } from '../identity/keys.js';
+import { SecretsStore } from '../identity/secrets-store.js';
+import { SettingsStore } from '../identity/settings-store.js';
+import { Vault, type MasterKey } from '../identity/vault.js';
+import type { Logger } from 'pino';
+import type { Config } from '../config/config.js';
+
+/** What API and worker share: the database, the key ring, and the stores made from them. */
+export interface Core {
+  connection: DatabaseConnection;
+  keys: MasterKey[];
+  vault: Vault;
+  sandboxes: SandboxRepository;
+  settings: SettingsStore;
+  secrets: SecretsStore;
+  events: EventStore;
+  close(): Promise<void>;
+}
+
+/** Opens the database and reads the keys; nothing is connected yet. */
+export async function openCore(config: Config, databaseUrl: string, logger: Logger): Promise<Core> {
+  const keys = await loadMasterKeys({
+    secret: config.keys.master?.reveal() ?? null,
+    dataDirectory: config.data.directory,
+  });
+  const vault = new Vault(keys);
+  const connection = openDatabase({
+    url: databaseUrl,
+    maxConnections: config.database.maxConnections,
+    onIdleError: (err) => logger.warn({ err }, 'a database connection was lost'),
+  });
+  const { database } = connection;
+  return {
+    connection,
+    keys,
+    vault,
+    sandboxes: new SandboxRepository(database),
+    settings: new SettingsStore({
+      database,
+      vault,
+      instanceLlm: {
+        model: config.llm.model,
+        apiKey: config.llm.apiKey?.reveal() ?? null,
+        baseUrl: config.llm.baseUrl,
+      },
+      onDropped: (members) =>
+        logger.warn({ members }, 'stored settings that are no longer valid count as not set'),
+    }),
+    secrets: new SecretsStore(database, vault),
+    events: createEventStore({
+      directory: config.data.directory,
+      database,
+      onMissingFile: (location) =>
+        logger.error({ location }, 'the file of an indexed event is gone: restore it from a backup'),
+    }),
+    close: () => connection.close(),
+  };
+}

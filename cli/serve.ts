@@ -1,0 +1,79 @@
+/** The commands that run one part of Callboard in the foreground: `api`, `worker`, `migrate`. */
+import { createLogger, secretsOf } from '../api/log.js';
+import type { Config } from '../config/config.js';
+import { migrateDatabase } from '../db/migrate.js';
+import { startApi } from './api.js';
+import { createProgress } from './progress.js';
+import { localUrl } from './services.js';
+import { setUpAgentServer } from './setup.js';
+import { installTemporalRuntime } from './temporal-runtime.js';
+import { UserError } from './user-error.js';
+import { startWorker } from './worker.js';
+
+export async function runApi(config: Config): Promise<void> {
+  const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
+  const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
+  const logger = createLogger(config.log, { masker: secretsOf(config) });
+  await migrateDatabase(databaseUrl);
+  const api = await startApi({ config, databaseUrl, temporalAddress, logger }).catch((err: unknown) => {
+    if (err instanceof Error && 'code' in err && err.code === 'EADDRINUSE') {
+      throw new UserError(
+        `Port ${config.server.port} of ${config.server.host} is in use: stop what listens there, or choose another with PORT.`,
+      );
+    }
+    throw err;
+  });
+  await stopSignal();
+  await api.stop();
+}
+
+export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise<void> {
+  const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
+  const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
+  const logger = createLogger(config.log, { masker: secretsOf(config) });
+  const stopping = new AbortController();
+  const asked = stopSignal().then(() => stopping.abort(new UserError('stopped')));
+  const agentServerCommand = await setUpAgentServer({
+    config,
+    env,
+    progress: createProgress(process.stderr),
+    signal: stopping.signal,
+  });
+  await migrateDatabase(databaseUrl);
+  installTemporalRuntime(logger);
+  const worker = await startWorker({
+    config,
+    databaseUrl,
+    temporalAddress,
+    agentServerCommand,
+    internalUrl: config.server.internalUrl ?? localUrl(config, config.server.port),
+    logger,
+    signal: stopping.signal,
+  });
+  logger.info({ hostId: worker.hostId }, 'the worker polls');
+  await Promise.race([asked, worker.ended]);
+  await worker.stop();
+}
+
+/** Applies what is new in the schema and ends. */
+export async function runMigrations(config: Config): Promise<void> {
+  await migrateDatabase(required(config.database.url?.reveal(), 'DATABASE_URL'));
+}
+
+function required(value: string | null | undefined, name: string): string {
+  if (value) return value;
+  throw new UserError(`${name} is not set: set it, or run everything on this machine with ./callboard up.`);
+}
+
+/** Resolves when somebody wants the process to end; a second signal ends it at once. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = 0;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        if (asked++ > 0) process.exit(130);
+        resolve();
+      });
+    }
+  });
+}

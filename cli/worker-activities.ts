@@ -1,0 +1,76 @@
+import type { Logger } from 'pino';
+import { createCallbackActivities } from '../activities/callback-activities.js';
+import { createConversationSandboxSteps } from '../activities/conversation-activities.js';
+import type { SandboxActors } from '../activities/sandbox-actors.js';
+import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
+import { createSandboxSteps } from '../activities/start-conversation-activities.js';
+import { createStartTaskActivities } from '../activities/start-task-activities.js';
+import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
+import { createAgentServerClient } from '../agent-server/client.js';
+import type { Config } from '../config/config.js';
+import { defaultSpecId } from '../config/sandbox-spec.js';
+import { CallbackRepository } from '../db/callback-repository.js';
+import { ConversationRepository } from '../db/conversation-repository.js';
+import { StartTaskRepository } from '../db/start-task-repository.js';
+import { AccessTokens } from '../identity/access-token.js';
+import { createSandboxRow } from '../identity/new-sandbox.js';
+import type { Core } from './core.js';
+
+export interface GeneralActivityDeps {
+  config: Config;
+  core: Core;
+  actors: SandboxActors;
+  logger: Logger;
+}
+
+/** Activities that any machine may run. */
+export function generalActivities({ config, core, actors, logger }: GeneralActivityDeps) {
+  const { database } = core.connection;
+  const { vault, sandboxes, settings, secrets } = core;
+  const startTasks = new StartTaskRepository(database);
+  const conversations = new ConversationRepository(database);
+  const callbacks = new CallbackRepository(database);
+  const limits = {
+    cloneSeconds: config.sandboxes.cloneTimeoutSeconds,
+    setupScriptSeconds: config.sandboxes.setupScriptTimeoutSeconds,
+  };
+  return {
+    ...createSandboxRowActivities({ sandboxes }),
+    ...createStartTaskActivities({
+      database,
+      startTasks,
+      sandboxes,
+      limits,
+      defaultSpecId: defaultSpecId(config),
+      newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
+      groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
+    }),
+    ...createSandboxSteps({ actors, sandboxes }),
+    ...createStartPreparationActivities({
+      startTasks,
+      sandboxes,
+      conversations,
+      callbacks,
+      vault,
+      settings: { read: async (userId) => ({ ...(await settings.read(userId)) }) },
+      secrets,
+      accessTokens: new AccessTokens(core.keys),
+      createClient: createAgentServerClient,
+      publicUrl: config.server.publicUrl,
+      skillsDirectory: config.data.skillsDirectory,
+      limits,
+      workspaceMayHoldFiles: false,
+      log: logger,
+    }),
+    ...createCallbackActivities({
+      callbacks,
+      conversations,
+      sandboxes,
+      vault,
+      events: core.events,
+      createClient: createAgentServerClient,
+      logger,
+    }),
+    ...createConversationSandboxSteps({ actors }),
+  };
+}

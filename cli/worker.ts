@@ -1,0 +1,118 @@
+import { Client } from '@temporalio/client';
+import { Worker, type WorkerOptions } from '@temporalio/worker';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
+import { createSandboxActors } from '../activities/sandbox-actors.js';
+import type { Config } from '../config/config.js';
+import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
+import { openCore } from './core.js';
+import { hostIdentity } from './host-identity.js';
+import { registerSearchAttributes } from './search-attributes.js';
+import { connectWorker, temporalOptions } from './temporal-connection.js';
+import { UserError } from './user-error.js';
+import { generalActivities } from './worker-activities.js';
+import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
+
+export interface WorkerStart {
+  config: Config;
+  databaseUrl: string;
+  temporalAddress: string;
+  /** Program and arguments that start an agent-server; null on a machine that owns no sandboxes. */
+  agentServerCommand: readonly string[] | null;
+  /** Address of the API as sandboxes of this machine reach it, without trailing slash. */
+  internalUrl: string;
+  logger: Logger;
+  signal: AbortSignal;
+}
+
+export interface RunningWorker {
+  hostId: string;
+  /** Settles when the worker has ended; rejects when it ended by a fault. */
+  ended: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Options that every worker of a process shares. */
+const COMMON = {
+  // After kill -9 of a worker its workflows wait this long for its cache; Temporal's own default is 10 s.
+  stickyQueueScheduleToStartTimeout: '2s',
+  // Heartbeats carry cancellations: a cancelled start is to end within seconds, not within a heartbeat timeout.
+  maxHeartbeatThrottleInterval: '2s',
+  shutdownGraceTime: '20s',
+  shutdownForceTime: '30s',
+} as const satisfies Partial<WorkerOptions>;
+
+/** Starts at the same time on one machine: each agent-server's boot is five seconds of one core. */
+const PARALLEL_BOOTS = 20;
+
+/**
+ * Runs workflows and activities, and owns the sandboxes of this machine. Connects to Temporal for as long as it takes.
+ */
+export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
+  const { config, logger } = start;
+  const bundle = workflowBundle();
+  const core = await openCore(config, start.databaseUrl, logger);
+  const options = await temporalOptions(config, start.temporalAddress);
+  const connection = await connectWorker(options, logger, start.signal);
+  const { namespace } = config.temporal;
+  const client = new Client({ connection, namespace });
+  if (!(await registerSearchAttributes(client.connection, namespace))) {
+    logger.warn({ namespace }, 'Temporal refused to register search attributes: register them by hand');
+  }
+  const actors = createSandboxActors(client);
+  const hostId = hostIdentity(config.data.hostDirectory);
+  const host = start.agentServerCommand
+    ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
+    : null;
+  const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
+    Worker.create({ connection, namespace, ...COMMON, ...worker });
+  const workers = await Promise.all([
+    create({
+      taskQueue: TASK_QUEUE,
+      workflowBundle: { codePath: bundle },
+      activities: generalActivities({ config, core, actors, logger }),
+    }),
+    ...hostWorkers(host, hostId).map(create),
+  ]);
+  const runs = workers.map((worker) => worker.run());
+  const ended = Promise.all(runs).then(() => undefined);
+  if (host) {
+    const { sandboxes } = core;
+    const { backend, watcher } = host;
+    const counts = await adoptSandboxes({ hostId, backend, sandboxes, watcher, actors });
+    if (counts.adopted + counts.gone > 0) logger.info(counts, 'sandboxes of this machine looked through');
+  }
+  return {
+    hostId,
+    ended,
+    async stop() {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      await Promise.allSettled(runs);
+      await host?.watcher.stop();
+      await connection.close();
+      await core.close();
+    },
+  };
+}
+
+function hostWorkers(host: SandboxHost | null, hostId: string) {
+  if (!host) return [];
+  const slots = { activities: host.activities, maxConcurrentActivityTaskExecutions: PARALLEL_BOOTS };
+  return [
+    { taskQueue: PLACEMENT_TASK_QUEUE, ...slots },
+    { taskQueue: hostTaskQueue(hostId), ...slots },
+  ];
+}
+
+/** The bundle that `npm run build` made; tests and development may name another. */
+function workflowBundle(): string {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  const path = [join(here, '..', 'workflow-bundle.js'), join(here, '..', 'dist', 'workflow-bundle.js')].find(
+    (candidate) => existsSync(candidate),
+  );
+  if (path) return path;
+  throw new UserError('The workflow bundle is missing: make it with npm run build.');
+}

@@ -1,0 +1,208 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { AppConversation } from '../../contract/conversation.js';
+import type { Page } from '../../contract/primitives.js';
+import {
+  eventsOf,
+  readConversation,
+  readTask,
+  runStatus,
+  sandboxesOf,
+  streamStart,
+  userMessage,
+} from '../support/conversations.js';
+import { STATUSES_OF_A_START } from '../support/fake-phases.js';
+import { startGitServer, type GitServer } from '../support/git-server.js';
+import { startProduct, type Product } from '../support/product.js';
+import { finish, runInTerminal, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
+
+/** Everything is real here but the model and github.com. */
+describe('a conversation on the real agent-server', () => {
+  let llm: ScriptedLlm;
+  let git: GitServer;
+  let product: Product;
+
+  beforeAll(async () => {
+    [llm, git] = await Promise.all([startScriptedLlm(), startGitServer({ token: 'git-token-1' })]);
+    product = await startProduct({
+      env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
+    });
+    const stored = await product.call('POST', '/api/v1/secrets/git-providers', {
+      provider_tokens: { github: { token: 'git-token-1', host: git.origin } },
+    });
+    expect(stored.status).toBe(200);
+  }, 180_000);
+  afterAll(async () => {
+    await product.stop();
+    await Promise.all([llm.close(), git.close()]);
+  }, 120_000);
+  beforeEach(() => {
+    llm.setScript({
+      steps: [runInTerminal('echo hi > hello.txt && cat hello.txt'), finish('Wrote hello.txt')],
+    });
+  });
+
+  const workspaceOf = (conversation: AppConversation, ...path: string[]) =>
+    join(product.directory, 'host', 'sandboxes', conversation.sandbox_id, 'workspace', 'project', ...path);
+
+  it('streams its phases, runs, and brings events, title and statistics home', async () => {
+    const tasks = await streamStart(product, { initial_message: userMessage('Create hello.txt, please') });
+    expect(tasks.map((task) => task.status)).toEqual(STATUSES_OF_A_START);
+    const ready = tasks.at(-1)!;
+    expect(ready.detail).toBeNull();
+    const id = ready.app_conversation_id!;
+    expect(ready).toEqual(await readTask(product, ready.id));
+
+    const conversation = await runStatus(product, id, 'finished');
+    expect(conversation.sandbox_status).toBe('RUNNING');
+    expect(conversation.conversation_url).toBe(`${ready.agent_server_url}/api/conversations/${id}`);
+    expect(readFileSync(workspaceOf(conversation, 'hello.txt'), 'utf8')).toBe('hi\n');
+
+    const events = await eventsOf(product, id);
+    const kinds = events.map((event) => event.kind);
+    expect(kinds).toContain('MessageEvent');
+    expect(kinds).toContain('ObservationEvent');
+    const count = await product.call<number>('GET', `/api/v1/events/count?conversation_id__eq=${id}`);
+    expect(count.body).toBe(events.length);
+    // The session key works at the runtime it is for.
+    const own = await fetch(`${conversation.conversation_url}/events/count`, {
+      headers: { 'x-session-api-key': conversation.session_api_key! },
+    });
+    expect(own.status).toBe(200);
+    expect(await own.json()).toBe(events.length);
+
+    await vi.waitFor(
+      async () => expect((await readConversation(product, id)).title).toBe('Scripted title'),
+      30_000,
+    );
+    const { metrics } = await readConversation(product, id);
+    expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
+  });
+
+  it('works on a repository: clone, branch, setup script and hook', async () => {
+    await git.addRepository('acme/rocket', {
+      files: {
+        'README.md': '# Rocket\n',
+        '.openhands/setup.sh': 'echo "set up in $PWD" > setup-ran.txt\n',
+        '.openhands/pre-commit.sh': '#!/bin/bash\nexit 0\n',
+        'AGENTS.md': '# Be careful\n',
+      },
+      branches: { feature: { 'feature.txt': 'feature\n' } },
+    });
+    const tasks = await streamStart(product, {
+      initial_message: userMessage('Look around'),
+      selected_repository: 'acme/rocket',
+      selected_branch: 'feature',
+    });
+    expect(tasks.at(-1), JSON.stringify(tasks.at(-1)?.detail)).toMatchObject({ status: 'READY' });
+    const id = tasks.at(-1)!.app_conversation_id!;
+    const conversation = await runStatus(product, id, 'finished');
+    expect(conversation).toMatchObject({ selected_repository: 'acme/rocket', selected_branch: 'feature' });
+    expect(readFileSync(workspaceOf(conversation, 'rocket', 'feature.txt'), 'utf8')).toBe('feature\n');
+    expect(readFileSync(workspaceOf(conversation, 'rocket', 'setup-ran.txt'), 'utf8')).toContain('rocket');
+    expect(existsSync(workspaceOf(conversation, 'rocket', '.git', 'hooks', 'pre-commit'))).toBe(true);
+    expect(readFileSync(workspaceOf(conversation, 'rocket', '.git', 'config'), 'utf8')).not.toContain(
+      'git-token-1',
+    );
+    // The repository's own instructions reached the model.
+    expect(JSON.stringify(llm.calls.at(-1)?.body.messages)).toContain('Be careful');
+  });
+
+  it('that cannot be cloned ends in ERROR with the reason, and leaves no sandbox behind', async () => {
+    const before = (await sandboxesOf(product)).length;
+    const tasks = await streamStart(product, {
+      initial_message: userMessage('Look around'),
+      selected_repository: 'acme/does-not-exist',
+    });
+    const last = tasks.at(-1)!;
+    expect(last.status).toBe('ERROR');
+    expect(tasks.at(-2)?.status).toBe('PREPARING_REPOSITORY');
+    expect(last.detail).toContain('acme/does-not-exist');
+    expect(last.detail).not.toContain('git-token-1');
+    await vi.waitFor(async () => expect(await sandboxesOf(product)).toHaveLength(before), 30_000);
+    const directories = readdirSync(join(product.directory, 'host', 'sandboxes'));
+    await vi.waitFor(() => expect(directories).not.toContain(last.sandbox_id), 10_000);
+  });
+
+  it('whose model is down is READY, and its run ends in error with an event that says why', async () => {
+    const { body: settings } = await product.call('POST', '/api/v1/settings', {
+      agent_settings_diff: {
+        llm: { model: 'openai/scripted', base_url: 'http://127.0.0.1:9/v1', num_retries: 0 },
+      },
+    });
+    expect(settings).toEqual({ message: 'Settings stored' });
+    try {
+      const tasks = await streamStart(product, { initial_message: userMessage('Hello?') });
+      expect(tasks.at(-1)?.status).toBe('READY');
+      const id = tasks.at(-1)!.app_conversation_id!;
+      await runStatus(product, id, 'error');
+      const events = await eventsOf(product, id);
+      expect(events.map((event) => event.kind)).toContain('ConversationErrorEvent');
+      // No model, so the title is made from the first message.
+      await vi.waitFor(
+        async () => expect((await readConversation(product, id)).title).toBe('Hello?'),
+        40_000,
+      );
+    } finally {
+      await product.call('POST', '/api/v1/settings', {
+        agent_settings_diff: { llm: { model: null, base_url: null, num_retries: null } },
+      });
+    }
+  });
+
+  it('lives in a sandbox that can be paused, resumed and reused, and goes with its conversation', async () => {
+    const [first] = (await streamStart(product, { initial_message: userMessage('One') })).slice(-1);
+    const id = first!.app_conversation_id!;
+    await runStatus(product, id, 'finished');
+    const box = first!.sandbox_id!;
+    const statusOf = async () =>
+      (
+        await product.call<({ status: string; session_api_key: string | null } | null)[]>(
+          'GET',
+          `/api/v1/sandboxes?id=${box}`,
+        )
+      ).body[0];
+    expect((await product.call('POST', `/api/v1/sandboxes/${box}/pause`, {})).status).toBe(200);
+    await vi.waitFor(async () =>
+      expect(await statusOf()).toMatchObject({ status: 'PAUSED', session_api_key: null }),
+    );
+    const refused = await product.call('POST', `/api/v1/app-conversations/${id}/send-message`, {
+      content: [{ type: 'text', text: 'Still there?' }],
+    });
+    expect(refused.status).toBe(409);
+
+    // A start in a paused sandbox resumes it.
+    const second = (await streamStart(product, { initial_message: userMessage('Two'), sandbox_id: box })).at(
+      -1,
+    )!;
+    expect(second, JSON.stringify(second.detail)).toMatchObject({ status: 'READY', sandbox_id: box });
+    expect((await statusOf())?.status).toBe('RUNNING');
+
+    const sent = await product.call('POST', `/api/v1/app-conversations/${id}/send-message`, {
+      content: [{ type: 'text', text: 'And again' }],
+    });
+    expect(sent.body).toEqual({ success: true, sandbox_status: 'RUNNING', message: null });
+    await vi.waitFor(
+      async () =>
+        expect(
+          (await eventsOf(product, id)).filter((event) => event.kind === 'MessageEvent').length,
+        ).toBeGreaterThan(1),
+      30_000,
+    );
+
+    for (const conversation of [id, second.app_conversation_id!]) {
+      expect((await product.call('DELETE', `/api/v1/app-conversations/${conversation}`)).status).toBe(200);
+    }
+    await vi.waitFor(async () => expect((await statusOf()) ?? null).toBeNull(), {
+      timeout: 30_000,
+      interval: 100,
+    });
+    expect(await eventsOf(product, id)).toEqual([]);
+    const { body: page } = await product.call<Page<AppConversation>>(
+      'GET',
+      '/api/v1/app-conversations/search',
+    );
+    expect(page.items.map((item) => item.id)).not.toContain(id);
+  });
+});

@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { StartStatus, StartTask } from '../../contract/start-task.js';
+import { runStatus, sandboxesOf, streamOf, userMessage } from '../support/conversations.js';
+import { startGitServer, type GitServer } from '../support/git-server.js';
+import { startProduct, type Product } from '../support/product.js';
+import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
+
+/** Processes of this machine that are agent-servers of a sandbox. */
+function agentServersOf(sandboxId: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      const read = (file: string) => {
+        try {
+          return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+        } catch {
+          return ''; // it ended while we looked
+        }
+      };
+      return (
+        read('cmdline').includes('openhands.agent_server') &&
+        read('environ').split('\0').includes(`CALLBOARD_SANDBOX_ID=${sandboxId}`)
+      );
+    });
+}
+
+describe('a start whose worker is killed with -9', () => {
+  let llm: ScriptedLlm;
+  let git: GitServer;
+  let product: Product;
+
+  beforeAll(async () => {
+    [llm, git] = await Promise.all([startScriptedLlm({ steps: [finish('Done')] }), startGitServer()]);
+    product = await startProduct({
+      env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
+    });
+    await product.call('POST', '/api/v1/secrets/git-providers', {
+      provider_tokens: { github: { token: 'any', host: git.origin } },
+    });
+    await git.addRepository('acme/rocket', {
+      files: {
+        'README.md': '# Rocket\n',
+        '.openhands/setup.sh': 'sleep 2; echo done >> setup-runs.txt\n',
+        '.openhands/pre-commit.sh': '#!/bin/bash\nexit 0\n',
+      },
+    });
+  }, 180_000);
+  afterAll(async () => {
+    await product.stop();
+    await Promise.all([llm.close(), git.close()]);
+  }, 120_000);
+  beforeEach(() => git.release());
+
+  it.each<StartStatus>([
+    'WORKING',
+    'WAITING_FOR_SANDBOX',
+    'PREPARING_REPOSITORY',
+    'RUNNING_SETUP_SCRIPT',
+    'SETTING_UP_GIT_HOOKS',
+    'SETTING_UP_SKILLS',
+    'STARTING_CONVERSATION',
+  ])(
+    'in %s still ends READY, with one sandbox and one conversation',
+    async (phase) => {
+      const boxesBefore = (await sandboxesOf(product)).length;
+      if (phase === 'PREPARING_REPOSITORY') git.hold();
+      let ended: StartTask | undefined;
+      const request = { initial_message: userMessage('Hello'), selected_repository: 'acme/rocket' };
+      for await (const task of streamOf(product, request)) {
+        if (task.status === phase) {
+          await product.replaceWorker();
+          git.release();
+        }
+        ended = task;
+      }
+      expect(ended, ended?.detail ?? '').toMatchObject({ status: 'READY', detail: null });
+      const { sandbox_id: box, app_conversation_id: id, agent_server_url: url } = ended!;
+
+      expect(await sandboxesOf(product)).toHaveLength(boxesBefore + 1);
+      expect(agentServersOf(box!)).toHaveLength(1);
+      const conversation = await runStatus(product, id!, 'finished');
+      const listed = await fetch(`${url}/api/conversations/count`, {
+        headers: { 'x-session-api-key': conversation.session_api_key! },
+      });
+      expect(await listed.json()).toBe(1);
+      await product.call('DELETE', `/api/v1/sandboxes/${box}`);
+      await vi.waitFor(() => expect(agentServersOf(box!)).toHaveLength(0), {
+        timeout: 30_000,
+        interval: 100,
+      });
+    },
+    180_000,
+  );
+});

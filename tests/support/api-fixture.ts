@@ -1,0 +1,358 @@
+/**
+ * The API over HTTP with a real database, a real Temporal server and the product's workflows; what happens on hosts and
+ * in agent-servers is faked, its traces in SQL are real.
+ */
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Worker } from '@temporalio/worker';
+import { pino, type Logger } from 'pino';
+import { createSandboxActors } from '../../activities/sandbox-actors.js';
+import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
+import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
+import { createStartTaskActivities } from '../../activities/start-task-activities.js';
+import { createAgentServerClient } from '../../agent-server/client.js';
+import { createActors, type Actors, type ActorSettings } from '../../api/actors.js';
+import { createAgentServerAccess } from '../../api/agent-server-access.js';
+import { appConversationRoutes } from '../../api/app-conversation-routes.js';
+import { createApp } from '../../api/app.js';
+import { createConversationCommands } from '../../api/conversation-commands.js';
+import { createConversationViews } from '../../api/conversation-view.js';
+import { createLiveStatus } from '../../api/live-status.js';
+import { sandboxRoutes } from '../../api/sandbox-routes.js';
+import { createSendMessage, sendMessageRoutes } from '../../api/send-message-route.js';
+import { startServer, type RunningServer } from '../../api/server.js';
+import { createStartCommand } from '../../api/start-command.js';
+import { startRoutes } from '../../api/start-routes.js';
+import { StreamRegistry } from '../../api/start-stream.js';
+import { startTaskRoutes } from '../../api/start-task-routes.js';
+import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../../contract/ids.js';
+import { ConversationDeletion } from '../../db/conversation-deletion.js';
+import { ConversationReadModel } from '../../db/conversation-read-model.js';
+import { ConversationRepository } from '../../db/conversation-repository.js';
+import type { Database } from '../../db/database.js';
+import { createNotificationHub, type NotificationHub } from '../../db/notifications.js';
+import { SandboxReadModel } from '../../db/sandbox-read-model.js';
+import { SandboxRepository } from '../../db/sandbox-repository.js';
+import { StartTaskReadModel } from '../../db/start-task-read-model.js';
+import { StartTaskRepository } from '../../db/start-task-repository.js';
+import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
+import { createSandboxRow } from '../../identity/new-sandbox.js';
+import { Vault } from '../../identity/vault.js';
+import { openTestDatabase } from './database.js';
+import { FakeAgentServer } from './fake-agent-server.js';
+import { FakeConversation } from './fake-conversation.js';
+import { bundleWorkflows, connectTemporal, createTestWorker } from './temporal.js';
+
+export const testVault = new Vault([{ id: 'test', secret: new Uint8Array(32).fill(7) }]);
+const HOST = 'host-of-the-tests';
+const limits = { cloneSeconds: 60, setupScriptSeconds: 60 };
+
+/** Callers name themselves; without a name nobody is anybody. */
+const auth: AuthStrategy = {
+  authenticate: (headers) => {
+    const userId = (headers['x-test-user'] as string | undefined) ?? null;
+    return Promise.resolve({ userId, authType: userId === null ? 'none' : 'bearer', tokens: NO_TOKENS });
+  },
+};
+
+/** What tests do to starts and sandboxes that are under way. */
+export class Conduct {
+  /** Phases of starts that wait until they are taken out again. */
+  readonly held = new Set<string>();
+  failing: string | null = null;
+  /** Fails the boots of sandboxes with this reason. */
+  failBoot: string | null = null;
+
+  async phase(name: string): Promise<void> {
+    while (this.held.has(name)) {
+      Context.current().heartbeat();
+      await Context.current().sleep(20);
+    }
+    if (this.failing === name) throw ApplicationFailure.nonRetryable(`${name} failed`, 'Failed');
+  }
+}
+
+export interface ApiFixture {
+  url: string;
+  database: Database;
+  temporal: TestWorkflowEnvironment;
+  conduct: Conduct;
+  agentServer: FakeAgentServer;
+  deletions: FakeConversation;
+  streams: StreamRegistry;
+  hub: NotificationHub;
+  starts: StartTaskRepository;
+  sandboxes: SandboxRepository;
+  /** Log lines of warnings and errors. */
+  logged: string[];
+  /** What the API calls; tests replace a method to make it fail. */
+  actors: Actors;
+  call<Body = unknown>(method: string, path: string, options?: CallOptions): Promise<Answer<Body>>;
+  /** Stops the worker; orders and starts wait from now on. */
+  stopWorker(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface CallOptions {
+  user?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+export interface Answer<Body> {
+  status: number;
+  body: Body;
+  headers: Headers;
+}
+
+/** Made once per test file, whatever number of APIs it opens. */
+let bundle: ReturnType<typeof bundleWorkflows> | undefined;
+
+export async function openApi(settings: ActorSettings = {}): Promise<ApiFixture> {
+  const [connection, temporal, workflowBundle, agentServer] = await Promise.all([
+    openTestDatabase(),
+    connectTemporal(),
+    (bundle ??= bundleWorkflows()),
+    new FakeAgentServer().listen(),
+  ]);
+  const { database } = connection;
+  const logged: string[] = [];
+  const logger: Logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) });
+  const hub = createNotificationHub({ url: connection.url, logger });
+  const streams = new StreamRegistry();
+  const conduct = new Conduct();
+  const deletions = new FakeConversation();
+  const starts = new StartTaskRepository(database);
+  const sandboxes = new SandboxRepository(database);
+  const actors = createActors(temporal.client, settings);
+  const { app } = createApp({
+    routes: routesOver({
+      database,
+      logger,
+      hub,
+      streams,
+      actors,
+    }),
+    auth,
+    logger,
+    server: { corsOrigins: [], instanceKey: null, publicUrl: null, bodyLimitBytes: 16_777_216 },
+  });
+  const [server, workers] = await Promise.all([
+    startServer(app, { host: '127.0.0.1', port: 0 }),
+    startWorkers({ temporal, workflowBundle, database, conduct, agentServer, deletions }),
+    hub.listening(),
+  ]);
+
+  return {
+    url: server.url,
+    database,
+    temporal,
+    conduct,
+    agentServer,
+    deletions,
+    streams,
+    hub,
+    starts,
+    sandboxes,
+    logged,
+    actors,
+    call: (method, path, options) => call(server, method, path, options),
+    stopWorker: () => workers.stop(),
+    async close() {
+      await server.close(1_000);
+      await workers.stop();
+      await Promise.all([hub.stop(), temporal.teardown(), agentServer.close()]);
+      await connection.close();
+    },
+  };
+}
+
+interface Composition {
+  database: Database;
+  logger: Logger;
+  hub: NotificationHub;
+  streams: StreamRegistry;
+  actors: Actors;
+}
+
+/** As the product's composition root does it. */
+function routesOver({ database, logger, hub, streams, actors }: Composition) {
+  const vault = testVault;
+  const conversations = new ConversationReadModel(database);
+  const rows = new ConversationRepository(database);
+  const tasks = new StartTaskReadModel(database);
+  const sandboxes = new SandboxRepository(database);
+  const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
+  const views = createConversationViews({
+    agentServers,
+    liveStatus: createLiveStatus({ agentServers, logger, limitMs: 500, freshForMs: 0 }),
+  });
+  const start = createStartCommand({
+    vault,
+    starts: new StartTaskRepository(database),
+    tasks,
+    conversations,
+    conversationRows: rows,
+    actors,
+  });
+  const commands = createConversationCommands({
+    conversations,
+    rows,
+    deletion: new ConversationDeletion(database),
+    actors,
+    agentServers,
+    logger,
+  });
+  return [
+    ...appConversationRoutes({ conversations, views, commands }),
+    ...startRoutes({ start, stream: { tasks, hub, streams, logger } }),
+    ...startTaskRoutes({ tasks }),
+    ...sendMessageRoutes({
+      sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
+    }),
+    ...sandboxRoutes({
+      vault,
+      sandboxes,
+      list: new SandboxReadModel(database),
+      actors,
+      agentServers,
+      specs: {
+        exists: (specId) => Promise.resolve(specId === 'spec' || specId === 'other spec'),
+        defaultFor: () => Promise.resolve('spec'),
+      },
+    }),
+  ];
+}
+
+interface Work {
+  temporal: TestWorkflowEnvironment;
+  workflowBundle: Awaited<ReturnType<typeof bundleWorkflows>>;
+  database: Database;
+  conduct: Conduct;
+  agentServer: FakeAgentServer;
+  deletions: FakeConversation;
+}
+
+async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
+  const { temporal, workflowBundle } = work;
+  const host = hostActivities(work);
+  const workers: Worker[] = await Promise.all([
+    createTestWorker(temporal, {
+      taskQueue: TASK_QUEUE,
+      workflowBundle,
+      activities: generalActivities(work),
+    }),
+    createTestWorker(temporal, { taskQueue: PLACEMENT_TASK_QUEUE, activities: host }),
+    createTestWorker(temporal, { taskQueue: hostTaskQueue(HOST), activities: host }),
+  ]);
+  const runs = workers.map((worker) => worker.run());
+  let stopped: Promise<unknown> | null = null;
+  return {
+    async stop() {
+      if (!stopped) {
+        for (const worker of workers) worker.shutdown();
+        stopped = Promise.all(runs);
+      }
+      await stopped;
+    },
+  };
+}
+
+/** SQL steps are the product's; the phases that need an agent-server do nothing, or what the test says. */
+function generalActivities({ temporal, database, conduct, deletions }: Work) {
+  const startTasks = new StartTaskRepository(database);
+  const sandboxes = new SandboxRepository(database);
+  const conversations = new ConversationRepository(database);
+  return {
+    ...deletions.activities,
+    ...createSandboxRowActivities({ sandboxes }),
+    ...createStartTaskActivities({
+      database,
+      startTasks,
+      sandboxes,
+      limits,
+      defaultSpecId: 'spec',
+      newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
+      groupingStrategy: () => Promise.resolve('NO_GROUPING'),
+    }),
+    ...createSandboxSteps({ actors: createSandboxActors(temporal.client), sandboxes }),
+    prepareRepository: async () => {
+      await conduct.phase('prepareRepository');
+      return { hasSetupScript: false, hasPreCommitHook: false };
+    },
+    prepareSkills: () => conduct.phase('prepareSkills'),
+    discardConversation: () => Promise.resolve(),
+    async createConversation(taskId: string) {
+      await conduct.phase('createConversation');
+      const task = await startTasks.read(taskId);
+      if (!task?.sandboxId) throw new Error('the start has no sandbox');
+      const { request } = task;
+      await conversations.createFromStart({
+        id: task.conversationId,
+        createdByUserId: task.createdByUserId,
+        sandboxId: task.sandboxId,
+        selectedRepository: request.selected_repository,
+        selectedBranch: request.selected_branch,
+        gitProvider: request.git_provider,
+        trigger: request.trigger,
+        prNumber: request.pr_number,
+        parentConversationId: request.parent_conversation_id,
+        public: request.public,
+        llmModel: request.llm_model,
+        tags: {},
+        agentKind: 'openhands',
+        workingDirectory: null,
+        createdAt: task.createdAt,
+      });
+      return { agentServerUrl: task.agentServerUrl ?? '', conversationId: task.conversationId };
+    },
+  };
+}
+
+/** A host whose sandboxes all lead to the one fake agent-server. */
+function hostActivities({ database, conduct, agentServer }: Work) {
+  const sandboxes = new SandboxRepository(database);
+  return {
+    async boot(sandboxId: string) {
+      await sandboxes.claimHost(sandboxId, HOST);
+      await conduct.phase('boot');
+      if (conduct.failBoot) throw ApplicationFailure.nonRetryable(conduct.failBoot, 'SandboxExited');
+      await sandboxes.setStatus(sandboxId, 'RUNNING', {
+        agentServerUrl: agentServer.url,
+        exposedUrls: [{ name: 'AGENT_SERVER', url: agentServer.url, port: agentServer.port }],
+      });
+      return { outcome: 'running' as const, hostId: HOST };
+    },
+    suspend: async () => {
+      await conduct.phase('suspend');
+      return { state: 'paused' as const };
+    },
+    awaken: () => Promise.resolve({ state: 'running' as const }),
+    destroy: () => conduct.phase('destroy'),
+  };
+}
+
+async function call<Body>(
+  server: RunningServer,
+  method: string,
+  path: string,
+  { user, body, headers }: CallOptions = {},
+): Promise<Answer<Body>> {
+  const response = await fetch(`${server.url}${path}`, {
+    method,
+    headers: {
+      ...(user === undefined ? {} : { 'x-test-user': user }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json = response.headers.get('content-type')?.startsWith('application/json');
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (json ? JSON.parse(text) : text) as Body,
+  };
+}

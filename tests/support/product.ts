@@ -1,0 +1,175 @@
+/** The product as its users run it: separate processes made from `dist/`, on the engines of the test run. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { createTestDatabase, type TestDatabase } from './database.js';
+import { required } from './environment.js';
+import { connectTemporal } from './temporal.js';
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+
+/** Long enough for a cold Node process on a busy machine. */
+const BOOT_MS = 60_000;
+
+/** One `callboard` process. */
+export class ProductProcess {
+  output = '';
+  readonly child: ChildProcess;
+
+  constructor(command: string, env: Record<string, string>) {
+    if (!existsSync(MAIN)) throw new Error('dist/ is missing: run npm run build');
+    this.child = spawn(process.execPath, [MAIN, command], {
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.on('data', (data: Buffer) => (this.output += data.toString()));
+    }
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Ends it; resolves when it is gone. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    if (!this.running) return;
+    const exit = once(this.child, 'exit');
+    this.child.kill(signal);
+    await exit;
+  }
+}
+
+export interface Product {
+  /** Base URL of the API. */
+  url: string;
+  databaseUrl: string;
+  directory: string;
+  temporal: TestWorkflowEnvironment;
+  api: ProductProcess;
+  worker: ProductProcess;
+  /** Kills the worker with -9 and starts another one in its place. */
+  replaceWorker(): Promise<void>;
+  /** Kills the API with -9 and starts another one on the same port. */
+  replaceApi(): Promise<void>;
+  /** A request to the API; the answer's JSON with its status. */
+  call<Body = unknown>(method: string, path: string, body?: unknown): Promise<{ status: number; body: Body }>;
+  stop(): Promise<void>;
+}
+
+export interface ProductOptions {
+  env?: Record<string, string>;
+}
+
+/** Starts API and worker on a fresh database, a fresh namespace and a fresh data directory. */
+export async function startProduct({ env = {} }: ProductOptions = {}): Promise<Product> {
+  const directory = mkdtempSync(join(tmpdir(), 'callboard-product-'));
+  const [database, temporal, port] = await Promise.all([createTestDatabase(), connectTemporal(), freePort()]);
+  const url = `http://127.0.0.1:${port}`;
+  const common = {
+    OH_PERSISTENCE_DIR: directory,
+    DATABASE_URL: database.url,
+    TEMPORAL_ADDRESS: required('TEST_TEMPORAL_ADDRESS'),
+    TEMPORAL_NAMESPACE: temporal.namespace ?? 'default',
+    AGENT_SERVER_COMMAND: required('AGENT_SERVER_COMMAND'),
+    PORT: String(port),
+    LOG_JSON: '1',
+    ...env,
+  };
+  const product: Product = {
+    url,
+    databaseUrl: database.url,
+    directory,
+    temporal,
+    api: new ProductProcess('api', common),
+    worker: new ProductProcess('worker', common),
+    async replaceWorker() {
+      await product.worker.end('SIGKILL');
+      product.worker = new ProductProcess('worker', common);
+    },
+    async replaceApi() {
+      await product.api.end('SIGKILL');
+      product.api = new ProductProcess('api', common);
+      await answering(product);
+    },
+    async call<Body>(method: string, path: string, body?: unknown) {
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: body === undefined ? {} : { 'content-type': 'application/json' },
+        body: body === undefined ? null : JSON.stringify(body),
+      });
+      const text = await response.text();
+      return { status: response.status, body: (text === '' ? null : parsed(text)) as Body };
+    },
+    stop: () => stop(product, database),
+  };
+  await answering(product);
+  return product;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (err) {
+    if (err instanceof SyntaxError) return text;
+    throw err;
+  }
+}
+
+/** Waits until the API says that everything behind it is there. */
+async function answering(product: Product): Promise<void> {
+  const deadline = Date.now() + BOOT_MS;
+  let last = 'no answer';
+  while (Date.now() < deadline) {
+    if (!product.api.running) throw new Error(`the API ended:\n${product.api.output}`);
+    try {
+      const response = await fetch(`${product.url}/ready`);
+      if (response.ok) return;
+      last = await response.text();
+    } catch (err) {
+      last = String(err);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`the API was not ready in time: ${last}\n${product.api.output}\n${product.worker.output}`);
+}
+
+/** Deletes every sandbox through the API, so that no agent-server outlives the test, then ends everything. */
+async function stop(product: Product, database: TestDatabase): Promise<void> {
+  if (product.worker.running && product.api.running) {
+    const { body } = await product.call<{ items: { id: string }[] }>('GET', '/api/v1/sandboxes/search');
+    for (const { id } of body.items) await product.call('DELETE', `/api/v1/sandboxes/${id}`);
+    await allActorsEnded(product);
+  }
+  await Promise.all([product.api.end('SIGTERM'), product.worker.end('SIGTERM')]);
+  await product.temporal.teardown();
+  await database.drop();
+  rmSync(product.directory, { recursive: true, force: true });
+}
+
+/** Waits until no sandbox actor runs any more. */
+async function allActorsEnded({ temporal }: Product): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  const query = "WorkflowType = 'sandbox' AND ExecutionStatus = 'Running'";
+  while ((await temporal.client.workflow.count(query)).count > 0) {
+    if (Date.now() > deadline) throw new Error('sandboxes were still being deleted after a minute');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A port nobody listens on right now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port was given');
+  return address.port;
+}
