@@ -1,7 +1,7 @@
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
+import proto from '@temporalio/proto';
 
-/** `INDEXED_VALUE_TYPE_KEYWORD` of Temporal's API. */
-const KEYWORD = 2;
+const KEYWORD = proto.temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
 /** gRPC status codes: the attribute is there already; this service does not let clients register any. */
 const ALREADY_EXISTS = 6;
 const PERMISSION_DENIED = 7;
@@ -27,9 +27,9 @@ export async function registerSearchAttributes(
     });
     return true;
   } catch (err) {
-    if (isGrpcServiceError(err) && err.code === ALREADY_EXISTS) return true;
-    if (isGrpcServiceError(err) && (err.code === PERMISSION_DENIED || err.code === UNIMPLEMENTED))
-      return false;
+    const code = isGrpcServiceError(err) ? Number(err.code) : null;
+    if (code === ALREADY_EXISTS) return true;
+    if (code === PERMISSION_DENIED || code === UNIMPLEMENTED) return false;
     throw err;
   }
 }

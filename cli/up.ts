@@ -12,9 +12,10 @@ export interface Service {
   start: (engines: Engines, signal: AbortSignal) => Promise<RunningService>;
 }
 
-/** A service that was started; all of it has ended when `stop` resolves. */
+/** A service that was started. */
 export interface RunningService {
-  stop: () => Promise<void>;
+  /** All of it has ended when this resolves; none for a service that was done when it had started. */
+  stop?: () => Promise<void>;
   /** Settles if the service ends without having been stopped; a rejection says why. */
   ended?: Promise<unknown>;
   /** The public address of the API, by the service that has one. */
@@ -80,8 +81,10 @@ async function startServices(
       Promise.race([start(engines, signal), gaveUp, cancelled(signal)]),
     );
     running.push({ ...service, title });
+    const { stop } = service;
+    if (!stop) continue;
     stack.unshift(() =>
-      progress.step(`${title} stopped`, () => within(service.stop(), SERVICE_STOP_TIMEOUT_MS, title)),
+      progress.step(`${title} stopped`, () => within(stop(), SERVICE_STOP_TIMEOUT_MS, title)),
     );
   }
   return running;

@@ -37,9 +37,15 @@ export async function conversation({ conversationId }: ConversationInput): Promi
   let wakes = 0;
   let runsEnded = 0;
   let deleted = false;
-  setHandler(callbacksQueuedSignal, () => void wakes++);
-  setHandler(runEndedSignal, () => void runsEnded++);
-  setHandler(conversationDeletedSignal, () => void (deleted = true));
+  setHandler(callbacksQueuedSignal, () => {
+    wakes++;
+  });
+  setHandler(runEndedSignal, () => {
+    runsEnded++;
+  });
+  setHandler(conversationDeletedSignal, () => {
+    deleted = true;
+  });
 
   // A signal-with-start brings its signal with the first task: let the handlers take it.
   await condition(() => wakes > 0 || runsEnded > 0 || deleted, '1s');

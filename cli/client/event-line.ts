@@ -9,9 +9,9 @@ export function eventLine(event: Record<string, unknown>): string | null {
     case 'ActionEvent': {
       const action = record(event['action']);
       const thought = textOf(event['thought']);
-      const name = String(event['tool_name'] ?? 'tool');
-      const what = action['command'] ?? action['message'] ?? action['thought'] ?? action['path'] ?? '';
-      const line = name === 'finish' ? `agent: ${String(what)}` : `${name}: ${oneLine(String(what))}`;
+      const name = say(event['tool_name']) || 'tool';
+      const what = say(action['command'] ?? action['message'] ?? action['thought'] ?? action['path']);
+      const line = name === 'finish' ? `agent: ${what}` : `${name}: ${oneLine(what)}`;
       return thought ? `agent: ${thought}\n${line}` : line;
     }
     case 'ObservationEvent': {
@@ -21,9 +21,9 @@ export function eventLine(event: Record<string, unknown>): string | null {
       return text ? indent(text) : null;
     }
     case 'AgentErrorEvent':
-      return `error: ${String(event['error'] ?? '')}`;
+      return `error: ${say(event['error'])}`;
     case 'ConversationErrorEvent':
-      return `error: ${String(event['code'] ?? '')} ${String(event['detail'] ?? '')}`;
+      return `error: ${say(event['code'])} ${say(event['detail'])}`;
     default:
       return null;
   }
@@ -52,6 +52,12 @@ function textOf(content: unknown): string {
     .filter((text) => typeof text === 'string')
     .join('\n')
     .trim();
+}
+
+/** A value of unknown shape as text. */
+function say(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value === undefined || value === null ? '' : JSON.stringify(value);
 }
 
 const oneLine = (text: string): string => text.replace(/\s+/g, ' ').slice(0, 200);

@@ -58,6 +58,7 @@ export interface Product {
   /** Kills the API with -9 and starts another one on the same port. */
   replaceApi(): Promise<void>;
   /** A request to the API; the answer's JSON with its status. */
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller says what it expects
   call<Body = unknown>(method: string, path: string, body?: unknown): Promise<{ status: number; body: Body }>;
   stop(): Promise<void>;
 }
@@ -97,6 +98,7 @@ export async function startProduct({ env = {} }: ProductOptions = {}): Promise<P
       product.api = new ProductProcess('api', common);
       await answering(product);
     },
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as declared
     async call<Body>(method: string, path: string, body?: unknown) {
       const response = await fetch(`${url}${path}`, {
         method,
