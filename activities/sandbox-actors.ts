@@ -29,8 +29,8 @@ export interface SandboxActors {
 const SANDBOX = 'sandbox';
 const ENSURE_RUNNING = 'ensureRunning';
 
-/** gRPC status codes. */
-const RESOURCE_EXHAUSTED = 8;
+/** gRPC codes of a server that takes no more for now: RESOURCE_EXHAUSTED. */
+const OVERLOADED = new Set<number>([8]);
 
 export function createSandboxActors(client: Client): SandboxActors {
   const signal = async (sandboxId: string, name: string, args: unknown[] = []): Promise<void> => {
@@ -61,7 +61,7 @@ export function createSandboxActors(client: Client): SandboxActors {
         if (err instanceof WorkflowUpdateFailedError && err.cause instanceof ApplicationFailure) {
           throw ApplicationFailure.nonRetryable(err.cause.message, err.cause.type ?? 'SandboxNotRunning');
         }
-        if (isGrpcServiceError(err) && Number(err.code) === RESOURCE_EXHAUSTED) {
+        if (isGrpcServiceError(err) && OVERLOADED.has(err.code)) {
           throw ApplicationFailure.retryable('many starts wait for this sandbox at once', 'SandboxBusy');
         }
         throw err;

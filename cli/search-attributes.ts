@@ -2,10 +2,9 @@ import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
 
 const KEYWORD = proto.temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
-/** gRPC status codes: the attribute is there already; this service does not let clients register any. */
-const ALREADY_EXISTS = 6;
-const PERMISSION_DENIED = 7;
-const UNIMPLEMENTED = 12;
+/** gRPC codes: ALREADY_EXISTS; PERMISSION_DENIED and UNIMPLEMENTED of services that let no client register any. */
+const THERE_ALREADY = new Set<number>([6]);
+const REFUSED = new Set<number>([7, 12]);
 
 /**
  * Makes the search attributes that actors write known to a namespace; repeating it is fine. Temporal Cloud refuses the
@@ -27,9 +26,9 @@ export async function registerSearchAttributes(
     });
     return true;
   } catch (err) {
-    const code = isGrpcServiceError(err) ? Number(err.code) : null;
-    if (code === ALREADY_EXISTS) return true;
-    if (code === PERMISSION_DENIED || code === UNIMPLEMENTED) return false;
+    if (!isGrpcServiceError(err)) throw err;
+    if (THERE_ALREADY.has(err.code)) return true;
+    if (REFUSED.has(err.code)) return false;
     throw err;
   }
 }
