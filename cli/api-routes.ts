@@ -10,7 +10,18 @@ import { eventRoutes } from '../api/event-routes.js';
 import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
 import type { RouteDefinition } from '../api/route.js';
+import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
+import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
+import { createSandboxLimit } from '../api/sandbox-limit.js';
 import { sandboxRoutes } from '../api/sandbox-routes.js';
+import { sandboxSpecRoutes } from '../api/sandbox-spec-routes.js';
+import { createSandboxSpecs } from '../api/sandbox-specs.js';
+import { secretsRoutes } from '../api/secrets-routes.js';
+import type { ServerMonitor } from '../api/server-info.js';
+import { settingsRoutes } from '../api/settings-routes.js';
+import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes.js';
+import { userRoutes } from '../api/user-routes.js';
+import { webClientRoutes } from '../api/web-client-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../api/send-message-route.js';
 import { createStartCommand } from '../api/start-command.js';
 import { startRoutes } from '../api/start-routes.js';
@@ -19,7 +30,6 @@ import { startTaskRoutes } from '../api/start-task-routes.js';
 import { webhookRoutes } from '../api/webhook-routes.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
-import { defaultSpecId } from '../config/sandbox-spec.js';
 import { ConversationDeletion } from '../db/conversation-deletion.js';
 import { ConversationResidence } from '../db/conversation-home.js';
 import { ConversationReadModel } from '../db/conversation-read-model.js';
@@ -41,21 +51,24 @@ export interface ApiParts {
   streams: StreamRegistry;
   waker: ConversationWaker;
   logger: Logger;
-  /** Time of the last request that was more than a look at the server's health, in milliseconds since the epoch. */
-  lastActivity: () => number;
+  monitor: ServerMonitor;
 }
+
+/** When this process began to offer what it offers. */
+const STARTED_AT = new Date();
 
 /** All routes of the API, wired to what they work on. */
 export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   const { config, core, actors, logger } = parts;
   const { database } = core.connection;
-  const { vault, sandboxes, secrets, events } = core;
+  const { vault, sandboxes, settings, secrets, events } = core;
+  const sandboxList = new SandboxReadModel(database);
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
   const tasks = new StartTaskReadModel(database);
   const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
   const liveStatus = createLiveStatus({ agentServers, logger });
-  const specId = defaultSpecId(config);
+  const specs = createSandboxSpecs(config, settings, STARTED_AT);
   return [
     ...appConversationRoutes({
       conversations,
@@ -87,10 +100,27 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...sandboxRoutes({
       vault,
       sandboxes,
-      list: new SandboxReadModel(database),
+      list: sandboxList,
       actors,
       agentServers,
-      specs: { exists: async (id) => id === specId, defaultFor: async () => specId },
+      specs,
+      limit: createSandboxLimit({
+        sandboxes: sandboxList,
+        actors,
+        maxPerUser: config.sandboxes.maxPerUser,
+        logger,
+      }),
+    }),
+    ...sandboxSpecRoutes({ specs }),
+    ...settingsRoutes({ settings, secrets }),
+    ...legacySettingsRoutes({ settings, secrets }),
+    ...secretsRoutes({ secrets }),
+    ...legacySecretsRoutes({ secrets }),
+    ...userRoutes({ settings, sandboxes }),
+    ...webClientRoutes({ since: STARTED_AT, githubClientId: config.auth.githubClientId }),
+    ...statusRoutes({
+      checks: [databaseCheck(core.connection.pool), temporalCheck(parts.client)],
+      monitor: parts.monitor,
     }),
     ...eventRoutes({ events }),
     ...lookupSecretRoutes({

@@ -4,6 +4,7 @@ import { createActors } from '../api/actors.js';
 import { createApp } from '../api/app.js';
 import { createConversationWaker, signalCallbacksQueued } from '../api/conversation-waker.js';
 import { startServer } from '../api/server.js';
+import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
 import type { Config } from '../config/config.js';
 import { CallbackRepository } from '../db/callback-repository.js';
@@ -47,7 +48,7 @@ export async function startApi({
     callbacks: new CallbackRepository(core.connection.database),
     logger,
   });
-  const activity = { last: Date.now() };
+  const monitor = new ServerMonitor(config.data.directory);
   const { app } = createApp({
     routes: apiRoutes({
       config,
@@ -58,12 +59,12 @@ export async function startApi({
       streams,
       waker,
       logger,
-      lastActivity: () => activity.last,
+      monitor,
     }),
     auth: new NoneStrategy(core.secrets),
     logger,
     server: config.server,
-    onActivity: () => (activity.last = Date.now()),
+    onActivity: () => monitor.touch(),
   });
   const server = await startServer(app, config.server);
   void waker.sweep();
