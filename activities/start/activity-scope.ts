@@ -41,8 +41,8 @@ export async function whileBeating<Result>(
 }
 
 /**
- * True when an abort means that this worker is going away, not that the start was cancelled: what runs in the sandbox
- * is then left for the next attempt.
+ * True when somebody has called off the start. Every other abort (the worker goes away, Temporal gave the attempt up)
+ * is followed by another attempt, and what runs in the sandbox is left for that.
  */
-export const isWorkerShutdown = (signal: AbortSignal): boolean =>
-  signal.aborted && signal.reason instanceof Error && signal.reason.message === 'WORKER_SHUTDOWN';
+export const isCalledOff = (signal: AbortSignal): boolean =>
+  signal.aborted && signal.reason instanceof Error && signal.reason.message === 'CANCELLED';

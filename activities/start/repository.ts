@@ -6,7 +6,7 @@ import { base62 } from '../../contract/ids.js';
 import { isBranchName } from '../../contract/git-names.js';
 import { GIT_PROVIDERS, type GitProvider } from '../../contract/primitives.js';
 import { cloneSource, InvalidRepository, type CloneSource } from '../../git-providers/clone-url.js';
-import { isWorkerShutdown, whileBeating, type ActivityScope } from './activity-scope.js';
+import { isCalledOff, whileBeating, type ActivityScope } from './activity-scope.js';
 import { cloneFailure } from './clone-failure.js';
 import {
   cloneProgressFile,
@@ -40,7 +40,7 @@ export async function prepareRepository(
 ): Promise<PreparedRepository> {
   const start = await load(taskId);
   return start.task.request.selected_repository === null
-    ? prepareDirectory(deps, start, scope)
+    ? prepareDirectory(start, scope)
     : clone(deps, start, start.task.request.selected_repository, scope);
 }
 
@@ -48,15 +48,10 @@ export async function prepareRepository(
  * Without a repository there is nothing to do in a new directory: the agent-server makes it and its git repository when
  * the conversation starts. Only one that may hold something already is looked into.
  */
-async function prepareDirectory(
-  deps: StartPreparationDeps,
-  start: Start,
-  scope: ActivityScope,
-): Promise<PreparedRepository> {
-  const { projectDirectory, grouped } = await start.project();
+async function prepareDirectory(start: Start, scope: ActivityScope): Promise<PreparedRepository> {
+  const { projectDirectory, isNew } = await start.project();
   const identity = identityOf(start);
-  const mayHoldFiles = !grouped && (start.task.request.sandbox_id !== null || deps.workspaceMayHoldFiles);
-  if (!mayHoldFiles && identity.name === null && identity.email === null) return NOTHING_TO_DO;
+  if (isNew && identity.name === null && identity.email === null) return NOTHING_TO_DO;
   const result = await whileBeating(scope, 'preparing the working directory', () =>
     start.client
       .runScript({
@@ -128,7 +123,7 @@ async function clone(
           onAbort: 'leave',
         });
       } catch (error) {
-        if (scope.signal.aborted && !isWorkerShutdown(scope.signal)) await start.client.stopCommand(key);
+        if (isCalledOff(scope.signal)) await start.client.stopCommand(key);
         throw agentServerFailure(error, `clone ${repository}`, secrets);
       } finally {
         watch.stop();

@@ -1,7 +1,7 @@
 /** RUNNING_SETUP_SCRIPT: the project's own `.openhands/setup.sh`. */
 import { shellQuote } from '../../agent-server/shell.js';
 import { maskText } from '../../contract/masking.js';
-import { isWorkerShutdown, whileBeating, type ActivityScope } from './activity-scope.js';
+import { isCalledOff, whileBeating, type ActivityScope } from './activity-scope.js';
 import { agentServerFailure, lastLines } from './failures.js';
 import type { StartLoader } from './start-loader.js';
 import type { StartPreparationDeps } from './start-deps.js';
@@ -62,7 +62,7 @@ export async function runSetupScript(
         onAbort: 'leave',
       });
     } catch (error) {
-      if (scope.signal.aborted && !isWorkerShutdown(scope.signal)) await start.client.stopCommand(key);
+      if (isCalledOff(scope.signal)) await start.client.stopCommand(key);
       throw agentServerFailure(error, 'run .openhands/setup.sh', secrets);
     }
   });

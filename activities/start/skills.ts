@@ -7,7 +7,7 @@ import { mirrorLlmProfiles } from './llm-profiles.js';
 import { readServerSkills } from './server-skills.js';
 import { mergeSkills, skillPayload, type SkillPayload } from './skill-payload.js';
 import type { StartPreparationDeps } from './start-deps.js';
-import type { Start, StartLoader } from './start-loader.js';
+import type { Project, Start, StartLoader } from './start-loader.js';
 
 /** Name under which the start request finds {@link PreparedSkills}. */
 export const SKILLS_ARTIFACT = 'skills';
@@ -32,7 +32,7 @@ export async function prepareSkills(
   taskId: string,
 ): Promise<void> {
   const start = await load(taskId);
-  const { projectDirectory } = await start.project();
+  const project = await start.project();
   const leaveOut = <Value>(what: string, instead: Value) => {
     return (error: unknown): Value => {
       scope.signal.throwIfAborted();
@@ -50,8 +50,8 @@ export async function prepareSkills(
     async (): Promise<PreparedSkills> => {
       const [server, sandbox, hookConfig] = await Promise.all([
         serverSkills(deps, taskId),
-        sandboxSkills(start, projectDirectory, scope.signal).catch(leaveOut('skills', [])),
-        start.client.hooks(projectDirectory, { signal: scope.signal }).catch(leaveOut('hooks', null)),
+        sandboxSkills(start, project, scope.signal).catch(leaveOut('skills', [])),
+        projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
         mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
       ]);
       return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills ?? []), hookConfig };
@@ -67,15 +67,22 @@ async function serverSkills(deps: StartPreparationDeps, taskId: string): Promise
   return skills;
 }
 
+const projectHooks = async (
+  start: Start,
+  { projectDirectory, isNew }: Project,
+  signal: AbortSignal,
+): Promise<Record<string, unknown> | null> =>
+  isNew ? null : start.client.hooks(projectDirectory, { signal });
+
 async function sandboxSkills(
   start: Start,
-  projectDirectory: string,
+  { projectDirectory, isNew }: Project,
   signal: AbortSignal,
 ): Promise<SkillPayload[]> {
   const request: SkillsRequest = {
     load_public: true,
     load_user: true,
-    load_project: true,
+    load_project: !isNew,
     load_org: true,
     project_dir: projectDirectory,
     sandbox_config: { exposed_urls: start.sandbox.exposedUrls ?? [] },

@@ -18,8 +18,8 @@ export interface Project {
   workingDirectory: string;
   /** The agent's own. */
   projectDirectory: string;
-  /** In a directory of its own, because conversations share the sandbox. */
-  grouped: boolean;
+  /** Nothing can be in it before the conversation begins, so nothing needs to be looked for. */
+  isNew: boolean;
 }
 
 /** Name under which the decision is kept for the later phases. */
@@ -27,7 +27,7 @@ export const PROJECT_ARTIFACT = 'project';
 const StoredProject = z.object({
   workingDirectory: z.string(),
   projectDirectory: z.string(),
-  grouped: z.boolean(),
+  isNew: z.boolean(),
 });
 
 /** Environment variables that a user keeps for the agent, by name. */
@@ -96,7 +96,7 @@ export function createStartLoader(deps: StartPreparationDeps): StartLoader {
 }
 
 async function projectOf(
-  deps: Pick<StartPreparationDeps, 'startTasks'>,
+  deps: Pick<StartPreparationDeps, 'startTasks' | 'workspaceMayHoldFiles'>,
   task: StartTaskRecord,
   sandbox: SandboxRecord,
   settings: Settings,
@@ -111,10 +111,11 @@ async function projectOf(
   }
   const grouped = settings.sandbox_grouping_strategy !== 'NO_GROUPING';
   const directory = workingDirectory(sandbox.workingDirectory, task.conversationId, grouped);
+  const { sandbox_id: given, selected_repository: repository } = task.request;
   const project: Project = {
     workingDirectory: directory,
-    projectDirectory: projectDirectory(directory, task.request.selected_repository),
-    grouped,
+    projectDirectory: projectDirectory(directory, repository),
+    isNew: repository === null && (grouped || (given === null && !deps.workspaceMayHoldFiles)),
   };
   await deps.startTasks.putArtifact(task.id, PROJECT_ARTIFACT, project);
   return project;

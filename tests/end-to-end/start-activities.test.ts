@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CancelledFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { StartPreparationActivities } from '../../activities/start/start-preparation-activities.js';
 import { AgentServerError } from '../../agent-server/errors.js';
@@ -481,6 +482,25 @@ describe('an attempt that was interrupted', () => {
     await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 10_000 });
     cancel.abort(new CancelledFailure('CANCELLED'));
     await expect(attempt).rejects.toThrow('CANCELLED');
+    open.release();
+    await vi.waitFor(async () => expect(await readdir(start.workingDirectory)).toEqual([]), {
+      timeout: 10_000,
+    });
+  });
+
+  it('by Temporal itself says what it was doing, and stops', async () => {
+    const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
+    const before = clonesOf();
+    open.hold();
+    const environment = new MockActivityEnvironment();
+    const details: unknown[] = [];
+    environment.on('heartbeat', (detail: unknown) => details.push(detail));
+    const activities = fixture.activities({ inTemporal: true });
+    const attempt = environment.run((taskId: string) => activities.prepareRepository(taskId), start.taskId);
+    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 10_000 });
+    environment.cancel('CANCELLED');
+    await expect(attempt).rejects.toThrow('CANCELLED');
+    expect(details).toContainEqual(expect.objectContaining({ phase: 'cloning owner/example' }));
     open.release();
     await vi.waitFor(async () => expect(await readdir(start.workingDirectory)).toEqual([]), {
       timeout: 10_000,

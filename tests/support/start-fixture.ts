@@ -49,6 +49,8 @@ export interface StagedStart {
 export interface RunOptions {
   attempt?: number;
   signal?: AbortSignal;
+  /** The activities find out for themselves in which activity they are. */
+  inTemporal?: boolean;
   /** Replaces parts of the dependencies. */
   deps?: Partial<StartPreparationDeps>;
 }
@@ -158,7 +160,7 @@ export async function openStartFixture(): Promise<StartFixture> {
       return { taskId, conversationId, sandboxId: id, workingDirectory: directory };
     },
 
-    activities({ attempt = 1, signal = new AbortController().signal, deps = {} } = {}) {
+    activities({ attempt = 1, signal = new AbortController().signal, deps = {}, inTemporal = false } = {}) {
       const scope: ActivityScope = {
         attempt,
         signal,
@@ -185,7 +187,7 @@ export async function openStartFixture(): Promise<StartFixture> {
           log: { warn: (fields, message) => void fixture.warnings.push({ fields, message }) },
           ...deps,
         },
-        () => scope,
+        ...(inTemporal ? [] : [() => scope]),
       );
     },
 
