@@ -78,7 +78,7 @@ export async function registerCallbacks(
 }
 
 /**
- * Queues new events for the active callbacks of their kind, in the given order; part of the transaction that makes
+ * Queues new events for the active callbacks of their kind that have no result for them yet, in the given order; part of the transaction that makes
  * the events visible, so that no crash can part the two.
  * @returns how many entries were added.
  */
@@ -97,6 +97,9 @@ export async function enqueueCallbacks(
       on event_callbacks.conversation_id = ${conversationId}
       and event_callbacks.event_kind = event.kind
       and event_callbacks.status = 'ACTIVE'
+    where not exists (
+      select 1 from event_callback_results
+      where event_callback_results.callback_id = event_callbacks.id and event_callback_results.event_id = event.id)
     order by event.position
     on conflict do nothing`);
   return queued.rowCount ?? 0;
