@@ -1,0 +1,64 @@
+/** Storing git-provider tokens, for the routes of both releases (contract 10.3, 16.10). */
+import { z } from 'zod';
+import { GitProvider } from '../contract/primitives.js';
+import type { SecretsStore } from '../identity/secrets-store.js';
+import type { ProviderToken } from '../identity/user-context.js';
+
+const clearable = () =>
+  z
+    .string()
+    .nullish()
+    .transform((value) => value?.trim() || null);
+
+/** Body of both routes; `mcp_config` is accepted and means nothing, as in the reference. */
+export const ProviderTokensUpdate = z.object({
+  provider_tokens: z
+    .partialRecord(GitProvider, z.object({ token: clearable(), host: clearable(), user_id: clearable() }))
+    .default({}),
+});
+export type ProviderTokensUpdate = z.output<typeof ProviderTokensUpdate>;
+
+/** Asks a provider whether a token is good; without a verifier every token is taken. */
+export type VerifyProviderToken = (provider: GitProvider, token: ProviderToken) => Promise<boolean>;
+
+/** A provider said that a token is no good. */
+export class InvalidProviderToken extends Error {
+  constructor(provider: GitProvider) {
+    super(`Invalid token. Please make sure it is a valid ${provider} token.`);
+    this.name = 'InvalidProviderToken';
+  }
+}
+
+export interface ProviderTokenDeps {
+  secrets: Pick<SecretsStore, 'providerTokens' | 'replaceProviderTokens'>;
+  verifyProviderToken?: VerifyProviderToken;
+}
+
+/**
+ * Replaces the tokens of a user by those named; one named without a token keeps the stored token.
+ * @throws {InvalidProviderToken} and stores nothing
+ */
+export async function storeProviderTokens(
+  { secrets, verifyProviderToken }: ProviderTokenDeps,
+  userId: string | null,
+  { provider_tokens }: ProviderTokensUpdate,
+): Promise<void> {
+  const stored = await secrets.providerTokens(userId);
+  const next = new Map<GitProvider, ProviderToken>();
+  for (const [name, given] of Object.entries(provider_tokens)) {
+    const provider = GitProvider.parse(name);
+    const before = stored.get(provider);
+    const token = given.token ?? before?.token;
+    if (token === undefined) continue; // nothing to keep and nothing to store
+    const whole = {
+      token,
+      host: given.host ?? (given.token === null ? (before?.host ?? null) : null),
+      userId: given.user_id ?? (given.token === null ? (before?.userId ?? null) : null),
+    };
+    if (given.token !== null && verifyProviderToken && !(await verifyProviderToken(provider, whole))) {
+      throw new InvalidProviderToken(provider);
+    }
+    next.set(provider, whole);
+  }
+  await secrets.replaceProviderTokens(userId, next);
+}
