@@ -16,17 +16,16 @@ import { ConversationPatch, type ConversationCommands } from './conversation-com
 import type { ConversationViews } from './conversation-view.js';
 import { HttpError, notFound } from './http-error.js';
 import { route, type RouteDefinition } from './route.js';
-import { QueryText } from './storable-text.js';
 
 const BATCH_LIMIT = 100;
 
 const Filter = z.object({
-  title__contains: QueryText.optional(),
+  title__contains: z.string().optional(),
   created_at__gte: WireDateTime.optional(),
   created_at__lt: WireDateTime.optional(),
   updated_at__gte: WireDateTime.optional(),
   updated_at__lt: WireDateTime.optional(),
-  sandbox_id__eq: QueryText.optional(),
+  sandbox_id__eq: z.string().optional(),
   include_sub_conversations: QueryBoolean.default(false),
 });
 

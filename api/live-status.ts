@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { ExecutionStatus } from '../contract/conversation.js';
-import { hexId } from '../contract/ids.js';
+import { dashedId, hexId } from '../contract/ids.js';
 import type { ListedConversation } from '../db/conversation-read-model.js';
 import type { AgentServerAccess, AgentServerCalls } from './agent-server-access.js';
 
@@ -60,7 +60,7 @@ export function createLiveStatus({
     conversations: readonly ListedConversation[],
   ): Promise<Map<string, ExecutionStatus | null>> {
     const [first] = conversations;
-    const ids = conversations.map(({ conversation }) => conversation.id);
+    const ids = conversations.map(({ conversation }) => dashedId(conversation.id));
     try {
       const agentServer = first ? await agentServers.of(first) : null;
       if (!agentServer) return new Map();

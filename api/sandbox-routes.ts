@@ -10,8 +10,8 @@ import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
 import { HttpError, notFound } from './http-error.js';
 import { route, type RouteDefinition } from './route.js';
+import type { SandboxLimit } from './sandbox-limit.js';
 import { sandboxInfo } from './sandbox-view.js';
-import { QueryText } from './storable-text.js';
 
 const BATCH_LIMIT = 100;
 
@@ -29,9 +29,10 @@ export interface SandboxRouteDeps {
   actors: Pick<Actors, 'startSandbox' | 'order'>;
   agentServers: Pick<AgentServerAccess, 'sessionKey'>;
   specs: SandboxSpecChoice;
+  limit: SandboxLimit;
 }
 
-const Path = z.object({ sandbox_id: QueryText });
+const Path = z.object({ sandbox_id: z.string() });
 
 const ORDER_RESPONSES = {
   200: { description: 'The order is certain to be carried out.', schema: Success },
@@ -69,7 +70,7 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
       summary: 'Get sandboxes by id, null for each that is not there',
       tag: 'Sandboxes',
       guard: 'user',
-      query: z.object({ id: z.array(QueryText) }),
+      query: z.object({ id: z.array(z.string()) }),
       responses: {
         200: { description: 'In the order of the ids.', schema: z.array(SandboxInfo.nullable()) },
         400: { description: 'Too many ids.' },
@@ -88,14 +89,21 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
   ];
 }
 
-function startRoute({ vault, sandboxes, actors, specs, agentServers }: SandboxRouteDeps): RouteDefinition {
+function startRoute({
+  vault,
+  sandboxes,
+  actors,
+  specs,
+  limit,
+  agentServers,
+}: SandboxRouteDeps): RouteDefinition {
   return route({
     method: 'post',
     path: '/api/v1/sandboxes',
     summary: 'Start a sandbox; answers while it is STARTING',
     tag: 'Sandboxes',
     guard: 'user',
-    query: z.object({ sandbox_spec_id: QueryText.optional() }),
+    query: z.object({ sandbox_spec_id: z.string().optional() }),
     responses: {
       200: { description: 'The new sandbox.', schema: SandboxInfo },
       404: { description: 'There is no such spec.' },
@@ -114,6 +122,7 @@ function startRoute({ vault, sandboxes, actors, specs, agentServers }: SandboxRo
         await sandboxes.hide(sandboxId);
         throw error;
       }
+      await limit.enforce(user.userId);
       const row = await sandboxes.read(sandboxId);
       if (!row) throw new Error(`sandbox ${sandboxId} was started but is not stored`);
       return sandboxInfo(row, agentServers);
@@ -121,7 +130,7 @@ function startRoute({ vault, sandboxes, actors, specs, agentServers }: SandboxRo
   });
 }
 
-function orderRoutes({ list, sandboxes, actors }: SandboxRouteDeps): RouteDefinition[] {
+function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): RouteDefinition[] {
   const mine = async (user: UserContext, sandboxId: string): Promise<SandboxRecord> => {
     const row = await list.read(visibleUserIds(user), sandboxId);
     if (!row) throw notFound();
@@ -150,7 +159,9 @@ function orderRoutes({ list, sandboxes, actors }: SandboxRouteDeps): RouteDefini
       params: Path,
       responses: ORDER_RESPONSES,
       async handle({ params, user }) {
-        await actors.order(await mine(user, params.sandbox_id), 'resume', 'accepted');
+        const sandbox = await mine(user, params.sandbox_id);
+        await limit.makeRoomFor(sandbox.id, sandbox.createdByUserId);
+        await actors.order(sandbox, 'resume', 'accepted');
         return SUCCESS;
       },
     }),
@@ -162,7 +173,7 @@ function orderRoutes({ list, sandboxes, actors }: SandboxRouteDeps): RouteDefini
       guard: 'user',
       params: Path,
       // Older clients name the sandbox here and send anything in the path (contract 5.5).
-      query: z.object({ sandbox_id: QueryText.optional() }),
+      query: z.object({ sandbox_id: z.string().optional() }),
       responses: ORDER_RESPONSES,
       async handle({ params, query, user }) {
         const sandbox = await mine(user, query.sandbox_id ?? params.sandbox_id);

@@ -14,7 +14,7 @@ import { prepareStart } from './start-request.js';
 export interface StartCommandDeps {
   vault: Pick<Vault, 'seal'>;
   starts: Pick<StartTaskRepository, 'stage' | 'unstage'>;
-  tasks: Pick<StartTaskReadModel, 'read' | 'knowsConversation'>;
+  tasks: Pick<StartTaskReadModel, 'read' | 'transitionsAfter' | 'knowsConversation'>;
   conversations: Pick<ConversationReadModel, 'read'>;
   conversationRows: Pick<ConversationRepository, 'read'>;
   actors: Pick<Actors, 'startConversation'>;
@@ -85,9 +85,10 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
       if (accepted) return accepted;
       throw error;
     }
-    const task = await tasks.read(taskId);
-    if (!task) throw new Error(`start task ${taskId} was accepted but is not stored`);
-    return task;
+    // The answer is the first state, however far the start has got by now (contract 3.3).
+    const [first] = await tasks.transitionsAfter(taskId, 0);
+    if (!first) throw new Error(`start task ${taskId} was accepted but is not stored`);
+    return first.task;
   };
 }
 

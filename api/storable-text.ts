@@ -1,11 +1,4 @@
-import { z } from 'zod';
 import { HttpError } from './http-error.js';
-
-/** A text of a query or path. PostgreSQL has no NUL character, so nothing can be found by one. */
-export const QueryText = z.string().refine((text) => !text.includes('\0'), {
-  error: 'Input should not contain NUL characters',
-  params: { type: 'value_error' },
-});
 
 /**
  * Readies a body for storing: halves of surrogate pairs, which are no text, become replacement characters.

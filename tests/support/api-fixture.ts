@@ -19,6 +19,7 @@ import { createApp } from '../../api/app.js';
 import { createConversationCommands } from '../../api/conversation-commands.js';
 import { createConversationViews } from '../../api/conversation-view.js';
 import { createLiveStatus } from '../../api/live-status.js';
+import { createSandboxLimit } from '../../api/sandbox-limit.js';
 import { sandboxRoutes } from '../../api/sandbox-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../../api/send-message-route.js';
 import { startServer, type RunningServer } from '../../api/server.js';
@@ -91,6 +92,8 @@ export interface ApiFixture {
   call<Body = unknown>(method: string, path: string, options?: CallOptions): Promise<Answer<Body>>;
   /** Stops the worker; orders and starts wait from now on. */
   stopWorker(): Promise<void>;
+  /** Starts another worker after the first was stopped. */
+  startWorker(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -109,7 +112,14 @@ export interface Answer<Body> {
 /** Made once per test file, whatever number of APIs it opens. */
 let bundle: ReturnType<typeof bundleWorkflows> | undefined;
 
-export async function openApi(settings: ActorSettings = {}): Promise<ApiFixture> {
+export interface ApiSettings extends ActorSettings {
+  maxSandboxesPerUser?: number;
+}
+
+export async function openApi({
+  maxSandboxesPerUser = 0,
+  ...settings
+}: ApiSettings = {}): Promise<ApiFixture> {
   const [connection, temporal, workflowBundle, agentServer] = await Promise.all([
     openTestDatabase(),
     connectTemporal(),
@@ -133,16 +143,19 @@ export async function openApi(settings: ActorSettings = {}): Promise<ApiFixture>
       hub,
       streams,
       actors,
+      maxSandboxesPerUser,
     }),
     auth,
     logger,
     server: { corsOrigins: [], instanceKey: null, publicUrl: null, bodyLimitBytes: 16_777_216 },
   });
-  const [server, workers] = await Promise.all([
+  const work: Work = { temporal, workflowBundle, database, conduct, agentServer, deletions };
+  const [server, firstWorkers] = await Promise.all([
     startServer(app, { host: '127.0.0.1', port: 0 }),
-    startWorkers({ temporal, workflowBundle, database, conduct, agentServer, deletions }),
+    startWorkers(work),
     hub.listening(),
   ]);
+  let workers = firstWorkers;
 
   return {
     url: server.url,
@@ -159,6 +172,9 @@ export async function openApi(settings: ActorSettings = {}): Promise<ApiFixture>
     actors,
     call: (method, path, options) => call(server, method, path, options),
     stopWorker: () => workers.stop(),
+    async startWorker() {
+      workers = await startWorkers(work);
+    },
     async close() {
       await server.close(1_000);
       await workers.stop();
@@ -174,15 +190,17 @@ interface Composition {
   hub: NotificationHub;
   streams: StreamRegistry;
   actors: Actors;
+  maxSandboxesPerUser: number;
 }
 
 /** As the product's composition root does it. */
-function routesOver({ database, logger, hub, streams, actors }: Composition) {
+function routesOver({ database, logger, hub, streams, actors, maxSandboxesPerUser }: Composition) {
   const vault = testVault;
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
   const tasks = new StartTaskReadModel(database);
   const sandboxes = new SandboxRepository(database);
+  const sandboxList = new SandboxReadModel(database);
   const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
   const views = createConversationViews({
     agentServers,
@@ -214,7 +232,13 @@ function routesOver({ database, logger, hub, streams, actors }: Composition) {
     ...sandboxRoutes({
       vault,
       sandboxes,
-      list: new SandboxReadModel(database),
+      list: sandboxList,
+      limit: createSandboxLimit({
+        sandboxes: sandboxList,
+        actors,
+        maxPerUser: maxSandboxesPerUser,
+        logger,
+      }),
       actors,
       agentServers,
       specs: {

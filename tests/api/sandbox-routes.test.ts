@@ -1,0 +1,310 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { sandboxWorkflowId } from '../../contract/ids.js';
+import type { Page } from '../../contract/primitives.js';
+import type { SandboxInfo, SandboxStatus } from '../../contract/sandbox.js';
+import { SandboxIdTaken, createSandboxRow } from '../../identity/new-sandbox.js';
+import { lookupHash, purposes } from '../../identity/vault.js';
+import { sandboxStateQuery } from '../../workflows/messages.js';
+import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { insertSandbox, newId } from '../support/rows.js';
+
+const BASE = '/api/v1/sandboxes';
+
+let api: ApiFixture;
+beforeAll(async () => {
+  api = await openApi({ deadlines: { accept: 3_000, obey: 1_000 } });
+});
+afterEach(() => {
+  api.conduct.held.clear();
+  api.conduct.failBoot = null;
+  vi.restoreAllMocks();
+});
+afterAll(() => api.close());
+
+type Told = SandboxInfo & { detail: unknown; success: boolean };
+const call = (method: string, path: string, user = 'ann', of = api) =>
+  of.call<Told>(method, `${BASE}${path}`, { user, ...(method === 'POST' ? { body: {} } : {}) });
+const statusOf = async (id: string, user = 'ann', of = api): Promise<SandboxStatus | null> => {
+  const { body } = await of.call<(SandboxInfo | null)[]>('GET', `${BASE}?id=${id}`, { user });
+  return body[0]?.status ?? null;
+};
+const becomes = (id: string, status: SandboxStatus | null, user = 'ann', of = api) =>
+  vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 15_000);
+const start = async (user = 'ann', of = api) => (await call('POST', '', user, of)).body.id;
+const started = async (user = 'ann', of = api) => {
+  const id = await start(user, of);
+  await becomes(id, 'RUNNING', user, of);
+  return id;
+};
+
+describe('a new sandbox', () => {
+  it('is answered while it is STARTING, without key and address, and shows both when it is RUNNING', async () => {
+    api.conduct.held.add('boot');
+    const { status, body } = await call('POST', '');
+    expect(status).toBe(200);
+    expect(body).toEqual({
+      id: body.id,
+      created_by_user_id: 'ann',
+      sandbox_spec_id: 'spec',
+      status: 'STARTING',
+      session_api_key: null,
+      exposed_urls: null,
+      created_at: body.created_at,
+    });
+    expect(body.id).toMatch(/^[0-9A-Za-z]{20,22}$/);
+    api.conduct.held.clear();
+    await becomes(body.id, 'RUNNING');
+    const { body: listed } = await api.call<SandboxInfo[]>('GET', `${BASE}?id=${body.id}`, { user: 'ann' });
+    expect(listed[0]?.session_api_key).toMatch(/^[0-9A-Za-z]{40,43}$/);
+    expect(listed[0]?.exposed_urls).toEqual([
+      { name: 'AGENT_SERVER', url: api.agentServer.url, port: api.agentServer.port },
+    ]);
+  });
+
+  it('has keys of its own, encrypted at rest and found by their hash', async () => {
+    const [one, two] = [await start(), await start()];
+    const rows = [(await api.sandboxes.read(one))!, (await api.sandboxes.read(two))!];
+    const keys = await Promise.all(
+      rows.map((row) => testVault.open(purposes.sessionKey(row.id), row.sessionApiKey)),
+    );
+    expect(keys[0]).not.toBe(keys[1]);
+    for (const [index, row] of rows.entries()) {
+      expect(row.sessionApiKeyHash).toBe(lookupHash(keys[index]!));
+      expect(JSON.stringify(row)).not.toContain(keys[index]);
+      expect(await testVault.open(purposes.secretKey(row.id), row.secretKey)).not.toBe(keys[index]);
+    }
+  });
+
+  it('comes from the spec asked for, and an unknown spec is 404 (D26)', async () => {
+    expect((await call('POST', '?sandbox_spec_id=other%20spec')).body.sandbox_spec_id).toBe('other spec');
+    expect(await call('POST', '?sandbox_spec_id=none')).toMatchObject({
+      status: 404,
+      body: { detail: "Sandbox Spec 'none' not found" },
+    });
+  });
+
+  it('that cannot boot ends in ERROR', async () => {
+    api.conduct.failBoot = 'exit code 1';
+    await becomes(await start(), 'ERROR');
+  });
+
+  it('that nobody takes up is answered with 503 and not listed', async () => {
+    vi.spyOn(api.actors, 'startSandbox').mockRejectedValueOnce(
+      Object.assign(new Error('14 UNAVAILABLE'), { code: 14, details: '', metadata: {} }),
+    );
+    expect((await call('POST', '', 'unlucky')).status).toBe(503);
+    const { body } = await api.call<Page<SandboxInfo>>('GET', `${BASE}/search`, { user: 'unlucky' });
+    expect(body.items).toEqual([]);
+  });
+
+  it('never takes the id of somebody else’s sandbox, or of a deleted one', async () => {
+    const deps = { vault: testVault, sandboxes: api.sandboxes };
+    const id = newId();
+    await createSandboxRow(deps, { id, userId: 'ann', specId: 'spec' });
+    const first = await api.sandboxes.read(id);
+    await createSandboxRow(deps, { id, userId: 'ann', specId: 'spec' }); // another attempt
+    expect(await api.sandboxes.read(id)).toEqual(first);
+    await expect(createSandboxRow(deps, { id, userId: 'bob', specId: 'spec' })).rejects.toThrow(
+      SandboxIdTaken,
+    );
+    await api.sandboxes.hide(id);
+    await expect(createSandboxRow(deps, { id, userId: 'ann', specId: 'spec' })).rejects.toThrow(
+      SandboxIdTaken,
+    );
+  });
+});
+
+describe('an order to a sandbox', () => {
+  it('to pause or resume is obeyed, and repeated it changes nothing', async () => {
+    const id = await started();
+    for (let times = 0; times < 2; times++) {
+      expect(await call('POST', `/${id}/pause`)).toMatchObject({ status: 200, body: { success: true } });
+      expect(await statusOf(id)).toBe('PAUSED'); // pause waits until it is done
+    }
+    for (let times = 0; times < 2; times++) {
+      expect(await call('POST', `/${id}/resume`)).toMatchObject({ status: 200, body: { success: true } });
+      await becomes(id, 'RUNNING');
+    }
+  });
+
+  it('that takes long is answered after a while, and carried out all the same', async () => {
+    const id = await started();
+    api.conduct.held.add('suspend');
+    expect((await call('POST', `/${id}/pause`)).status).toBe(200);
+    expect(await statusOf(id)).toBe('RUNNING');
+    api.conduct.held.clear();
+    await becomes(id, 'PAUSED');
+  });
+
+  it('that its state does not allow is refused with the reason', async () => {
+    api.conduct.failBoot = 'exit code 1';
+    const id = await start();
+    await becomes(id, 'ERROR');
+    expect(await call('POST', `/${id}/pause`)).toMatchObject({
+      status: 409,
+      body: { detail: 'cannot pause a sandbox that is ERROR' },
+    });
+  });
+
+  it('to delete takes it out of all lists at once, ends its actor, and is 404 from then on', async () => {
+    const id = await started();
+    const { body } = await api.call<SandboxInfo[]>('GET', `${BASE}?id=${id}`, { user: 'ann' });
+    const hash = lookupHash(body[0]!.session_api_key!);
+    expect((await api.sandboxes.findBySessionKeyHash(hash))?.id).toBe(id);
+    api.conduct.held.add('destroy');
+    expect(await call('DELETE', `/${id}`)).toMatchObject({ status: 200, body: { success: true } });
+    expect(await statusOf(id)).toBeNull();
+    expect(await api.sandboxes.findBySessionKeyHash(hash)).toBeNull();
+    for (const [method, path] of [
+      ['DELETE', `/${id}`],
+      ['POST', `/${id}/pause`],
+      ['POST', `/${id}/resume`],
+    ] as const) {
+      expect(await call(method, path)).toMatchObject({ status: 404, body: { detail: 'Not Found' } });
+    }
+    api.conduct.held.clear();
+    const actor = api.temporal.client.workflow.getHandle(sandboxWorkflowId(id));
+    await actor.result();
+    expect((await api.sandboxes.read(id))?.status).toBe('MISSING');
+  });
+
+  it('to delete takes the sandbox of the query parameter, where older clients name it', async () => {
+    const [named, inPath] = [await started(), await started()];
+    expect((await call('DELETE', `/${inPath}?sandbox_id=${named}`)).status).toBe(200);
+    expect(await statusOf(named)).toBeNull();
+    expect(await statusOf(inPath)).toBe('RUNNING');
+  });
+
+  it('from somebody else finds nothing (D7)', async () => {
+    const id = await started();
+    for (const [method, path] of [
+      ['POST', `/${id}/pause`],
+      ['POST', `/${id}/resume`],
+      ['DELETE', `/${id}`],
+      ['DELETE', `/anything?sandbox_id=${id}`],
+    ] as const) {
+      expect(await call(method, path, 'bob')).toMatchObject({ status: 404, body: { detail: 'Not Found' } });
+    }
+    expect(await statusOf(id)).toBe('RUNNING');
+    expect(await statusOf(id, 'bob')).toBeNull();
+  });
+
+  it('brings back an actor that somebody has ended by hand, in the state of the row', async () => {
+    const id = await started();
+    const actor = api.temporal.client.workflow.getHandle(sandboxWorkflowId(id));
+    await actor.terminate('by hand');
+    expect((await call('POST', `/${id}/pause`)).status).toBe(200);
+    expect(await statusOf(id)).toBe('PAUSED');
+    expect((await actor.query(sandboxStateQuery)).hostId).toBe('host-of-the-tests');
+  });
+});
+
+describe('the list of sandboxes', () => {
+  it('is aligned in the batch, refuses more than a hundred ids and none', async () => {
+    const mine = await insertSandbox(api.database, { createdByUserId: 'ann', status: 'PAUSED' });
+    const theirs = await insertSandbox(api.database, { createdByUserId: 'bob', status: 'PAUSED' });
+    const { body } = await api.call<(SandboxInfo | null)[]>('GET', `${BASE}?id=${theirs}&id=${mine}&id=x`, {
+      user: 'ann',
+    });
+    expect(body.map((sandbox) => sandbox?.id ?? null)).toEqual([null, mine, null]);
+    const many = Array.from({ length: 101 }, () => `id=${newId()}`).join('&');
+    expect(await call('GET', `?${many}`)).toMatchObject({
+      status: 400,
+      body: { detail: 'Cannot request more than 100 sandboxes at once, got 101' },
+    });
+    expect(await call('GET', '')).toMatchObject({
+      status: 422,
+      body: { detail: [{ type: 'missing', loc: ['query', 'id'] }] },
+    });
+    expect((await call('GET', '?id=%00')).status).toBe(400);
+  });
+
+  it('shows neither key nor addresses of what is not RUNNING', async () => {
+    for (const status of ['STARTING', 'PAUSED', 'ERROR', 'MISSING'] as const) {
+      const id = await insertSandbox(api.database, {
+        createdByUserId: `owner of ${status}`,
+        status,
+        exposedUrls: [{ name: 'AGENT_SERVER', url: 'http://x', port: 1 }],
+      });
+      const { body } = await api.call<Page<SandboxInfo>>('GET', `${BASE}/search`, {
+        user: `owner of ${status}`,
+      });
+      expect(body.items).toMatchObject([{ id, status, session_api_key: null, exposed_urls: null }]);
+    }
+  });
+});
+
+describe('a limit of one running sandbox per user (D24)', () => {
+  let limited: ApiFixture;
+  beforeAll(async () => {
+    limited = await openApi({ maxSandboxesPerUser: 1 });
+  });
+  afterAll(() => limited.close());
+
+  const runningOf = async (user: string) => {
+    const { body } = await limited.call<Page<SandboxInfo>>('GET', `${BASE}/search`, { user });
+    return body.items.filter(({ status }) => status !== 'PAUSED');
+  };
+
+  it('lets the new one start and pauses the other, and leaves those of other users alone', async () => {
+    const [first, other] = [await started('ann', limited), await started('bob', limited)];
+    const second = await started('ann', limited);
+    await becomes(first, 'PAUSED', 'ann', limited);
+    expect(await statusOf(second, 'ann', limited)).toBe('RUNNING');
+    expect(await statusOf(other, 'bob', limited)).toBe('RUNNING');
+    await call('POST', `/${first}/resume`, 'ann', limited);
+    await becomes(first, 'RUNNING', 'ann', limited);
+    await becomes(second, 'PAUSED', 'ann', limited);
+  });
+
+  it('never pauses the very sandbox that is resumed', async () => {
+    const id = await started('cat', limited);
+    expect((await call('POST', `/${id}/resume`, 'cat', limited)).status).toBe(200);
+    const actor = limited.temporal.client.workflow.getHandle(sandboxWorkflowId(id));
+    const history = await actor.fetchHistory();
+    expect(await statusOf(id, 'cat', limited)).toBe('RUNNING');
+    const orders = (history.events ?? []).flatMap(
+      (event) => event.workflowExecutionUpdateAcceptedEventAttributes?.acceptedRequest?.input?.name ?? [],
+    );
+    expect(orders).toEqual(['accepted', 'resume']);
+  });
+
+  it('holds when several start at the same time', async () => {
+    await Promise.all([1, 2, 3].map(() => start('dog', limited)));
+    await vi.waitFor(async () => {
+      const running = await runningOf('dog');
+      expect(running.map(({ status }) => status)).toEqual(['RUNNING']);
+    }, 20_000);
+  });
+});
+
+describe('without a worker', () => {
+  it('an order is taken all the same, and carried out by the next one', async () => {
+    const lonely = await openApi({ deadlines: { accept: 1_500, obey: 1_000 } });
+    try {
+      const id = await started('ann', lonely);
+      await lonely.stopWorker();
+      expect((await call('POST', `/${id}/pause`, 'ann', lonely)).status).toBe(200);
+      expect(await statusOf(id, 'ann', lonely)).toBe('RUNNING');
+      await lonely.startWorker();
+      // Up to 10 s: a task that the stopped worker had in hand has to time out first.
+      await becomes(id, 'PAUSED', 'ann', lonely);
+    } finally {
+      await lonely.close();
+    }
+  });
+
+  it('a start is answered with 503 in time, and nothing of it is left', async () => {
+    const lonely = await openApi({ deadlines: { accept: 1_500 } });
+    try {
+      await lonely.stopWorker();
+      const { status, headers } = await lonely.call('POST', '/api/v1/app-conversations', { body: {} });
+      expect(status).toBe(503);
+      expect(headers.get('retry-after')).not.toBeNull();
+      const { body } = await lonely.call<number>('GET', '/api/v1/app-conversations/start-tasks/count');
+      expect(body).toBe(0);
+    } finally {
+      await lonely.close();
+    }
+  });
+});
