@@ -1,4 +1,5 @@
-import { COMMANDS, type Command, type CommandOption } from './commands.js';
+import type { Command, CommandOption } from './command.js';
+import { COMMANDS } from './commands.js';
 
 /** Options every command takes. */
 export const COMMON_OPTIONS: Readonly<Record<string, CommandOption>> = {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { COMMANDS, type CommandInput, type CommandOption } from './commands.js';
+import type { CommandInput, CommandOption } from './command.js';
+import { COMMANDS } from './commands.js';
 import { COMMON_OPTIONS, commandHelp, overview } from './help.js';
 import { projectRoot } from './project-root.js';
 import { UserError } from './user-error.js';

@@ -1,4 +1,4 @@
-import type { CommandInput } from '../commands.js';
+import type { CommandInput } from '../command.js';
 import { findRunningInstance } from '../instance.js';
 import { UserError } from '../user-error.js';
 import type { ApiTarget } from './api-client.js';
