@@ -76,6 +76,8 @@ export interface SandboxBackend {
   logTail(sandboxId: string, lines: number): Promise<string[]>;
   /** Bytes in its log: a growing number is progress during a slow boot. */
   logSize(sandboxId: string): Promise<number>;
+  /** Processor time it has used so far, in milliseconds, where that is cheap to know: progress as well. */
+  processorTime?(sandboxId: string, handle: SandboxHandle): Promise<number>;
   /** Ids of all sandboxes of which this host holds anything (directory, process, container). */
   list(): Promise<string[]>;
 }

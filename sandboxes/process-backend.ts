@@ -227,6 +227,10 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     destroy,
     logTail: (sandboxId, lines) => tailOf(pathsOf(sandboxId).log, lines),
     logSize: (sandboxId) => sizeOf(pathsOf(sandboxId).log),
+    async processorTime(_, handle) {
+      const identity = identityOf(handle);
+      return (identity && (await statOf(identity)))?.processorTime ?? 0;
+    },
     async list() {
       try {
         const entries = await readdir(rootDirectory, { withFileTypes: true });

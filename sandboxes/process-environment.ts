@@ -49,6 +49,8 @@ const DEFAULTS: Record<string, string> = {
   /** No download of a price table at start. */
   LITELLM_LOCAL_MODEL_COST_MAP: 'True',
   OPENHANDS_SUPPRESS_BANNER: '1',
+  /** One line per message: the other form breaks lines at 80 columns, in the middle of what is searched for. */
+  LOG_JSON: '1',
   /**
    * The end of a run waits for the delivery of its events, so this bounds how long a receiver that is away
    * holds it up, and a restart of the receiver must fit into it: 16 attempts within 15 s. What is not

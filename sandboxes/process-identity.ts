@@ -20,7 +20,12 @@ export interface ProcessStat {
   group: number;
   session: number;
   startTime: string;
+  /** Processor time it has used, in milliseconds. */
+  processorTime: number;
 }
+
+/** Clock ticks of /proc/<pid>/stat are hundredths of a second on every Linux that Node runs on. */
+const TICK_MS = 10;
 
 let bootId: Promise<string> | null = null;
 
@@ -45,9 +50,18 @@ export function parseStat(line: string): ProcessStat | null {
   const pid = Number.parseInt(line, 10);
   const fields = line.slice(line.lastIndexOf(') ') + 2).split(' ');
   const [state, parent, group, session] = fields;
+  const [userTicks, systemTicks] = [Number(fields[11]), Number(fields[12])];
   const startTime = fields[19];
   if (!Number.isInteger(pid) || state === undefined || startTime === undefined) return null;
-  return { pid, state, parent: Number(parent), group: Number(group), session: Number(session), startTime };
+  return {
+    pid,
+    state,
+    parent: Number(parent),
+    group: Number(group),
+    session: Number(session),
+    startTime,
+    processorTime: (userTicks + systemTicks) * TICK_MS,
+  };
 }
 
 /** The line of exactly that process; null when it has ended, also when its pid is now somebody else's. */

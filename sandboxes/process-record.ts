@@ -2,6 +2,7 @@
 import { open, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { constants as osConstants } from 'node:os';
 import type { SandboxHandle } from './backend.js';
+import { readableLines } from './log-lines.js';
 import { errorCode, isGone } from './process-identity.js';
 import type { ProcessIdentity } from './process-identity.js';
 import type { SandboxPaths } from './sandbox-paths.js';
@@ -58,7 +59,11 @@ export async function tailOf(path: string, lines: number): Promise<string[]> {
     const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
     const all = buffer.toString('utf8').split('\n');
     if (length < size) all.shift(); // begins somewhere in a line
-    return all.filter((line) => line.trim() !== '').slice(-lines);
+    return all
+      .filter((line) => line.trim() !== '')
+      .slice(-lines)
+      .flatMap(readableLines)
+      .slice(-lines);
   } finally {
     await file.close();
   }

@@ -16,6 +16,7 @@ describe('a line of /proc/<pid>/stat', () => {
         group: 77,
         session: 78,
         startTime: '123456',
+        processorTime: 110,
       });
     }
   });

@@ -36,13 +36,19 @@ const handleAt = (port: number): SandboxHandle => ({
 });
 
 /** A back-end whose sandbox is in the given condition and has the given log. */
-function backend(
-  options: { condition?: () => SandboxCondition; log?: string[]; logSize?: () => number } = {},
-) {
+interface FakeSandbox {
+  condition?: () => SandboxCondition;
+  log?: string[];
+  logSize?: () => number;
+  processorTime?: () => number;
+}
+
+function backend(fake: FakeSandbox = {}) {
   return {
-    inspect: async () => options.condition?.() ?? ({ state: 'running' } as const),
-    logTail: async (_: string, lines: number) => (options.log ?? []).slice(-lines),
-    logSize: async () => options.logSize?.() ?? 0,
+    inspect: async () => fake.condition?.() ?? ({ state: 'running' } as const),
+    logTail: async (_: string, lines: number) => (fake.log ?? []).slice(-lines),
+    logSize: async () => fake.logSize?.() ?? 0,
+    processorTime: async () => fake.processorTime?.() ?? 0,
   } satisfies ReadinessRequest['backend'];
 }
 
@@ -94,18 +100,31 @@ describe('waiting for an agent-server', () => {
     expect(failure.message).toMatch(/last answer: HTTP 503\. Last lines of its log:\nimporting/);
   });
 
-  it('is patient as long as the log grows, but not for ever', async () => {
-    let size = 0;
+  let looks = 0;
+  const workers: [string, FakeSandbox][] = [
+    ['its log grows', { logSize: () => looks++ }],
+    ['it computes', { processorTime: () => looks++ * 100 }],
+  ];
+  it.each(workers)('is patient as long as %s, but not for ever', async (_, fake) => {
     const handle = await serving(() => 503);
     const began = Date.now();
-    const failure = await failureOf({
-      backend: backend({ logSize: () => size++ }),
-      handle,
-      startupTimeoutMs: 250,
-      hardLimitMs: 900,
-    });
+    const limits = { startupTimeoutMs: 250, hardLimitMs: 900 };
+    const failure = await failureOf({ backend: backend(fake), handle, ...limits });
     expect(failure.type).toBe('SandboxStartTimeout');
     expect(Date.now() - began).toBeGreaterThan(800);
+  });
+
+  it('does not take the little that an idle process computes for progress', async () => {
+    let time = 0;
+    const handle = await serving(() => 503);
+    const began = Date.now();
+    await failureOf({
+      backend: backend({ processorTime: () => (time += 10) }),
+      handle,
+      startupTimeoutMs: 400,
+      hardLimitMs: 60_000,
+    });
+    expect(Date.now() - began).toBeLessThan(10_000);
   });
 
   it("does not take another program's answer for its own", async () => {
