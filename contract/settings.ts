@@ -187,11 +187,23 @@ export function readSettings(stored: StoredSettings): { settings: Settings; drop
   for (;;) {
     const { data, error } = Settings.safeParse(rest);
     if (data) return { settings: data, dropped };
-    const path = error.issues[0]?.path ?? [];
+    const path = present(rest, error.issues[0]?.path ?? []);
     if (path.length === 0) throw error;
     dropped.push(path.join('.'));
     rest = without(rest, path) as StoredSettings;
   }
+}
+
+/** The part of a path that exists: what lacks a member is left out whole. */
+function present(value: unknown, path: readonly PropertyKey[]): readonly PropertyKey[] {
+  let current = value;
+  for (const [index, name] of path.entries()) {
+    if (typeof current !== 'object' || current === null || !Object.hasOwn(current, name)) {
+      return path.slice(0, index);
+    }
+    current = (current as Record<PropertyKey, unknown>)[name];
+  }
+  return path;
 }
 
 function without(value: unknown, [name, ...rest]: readonly PropertyKey[]): unknown {

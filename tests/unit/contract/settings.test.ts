@@ -201,6 +201,14 @@ describe('stored settings', () => {
     });
     expect(dropped).toContain('agent_settings.llm.top_p');
   });
+
+  it('lose what lacks a member as a whole', () => {
+    const { settings, dropped } = readSettings({
+      agent_settings: { mcp_config: { a: { url: 'http://a', auth: {} }, b: { env: {} } } },
+    });
+    expect(settings.agent_settings.mcp_config).toEqual({ a: { url: 'http://a' } });
+    expect(dropped).toHaveLength(2);
+  });
 });
 
 describe('secrets in settings', () => {
