@@ -108,8 +108,10 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
       );
       const conversationId = conversationIdOf(input.params.conversation_id);
       const incoming = incomingEvents(body);
-      const home = await residence(deps, conversationId, sandbox);
-      await deps.sandboxes.touch(sandbox.id);
+      const [home] = await Promise.all([
+        residence(deps, conversationId, sandbox),
+        deps.sandboxes.touch(sandbox.id),
+      ]);
       if (home === 'deleted' || incoming.length === 0) return SUCCESS;
       if (home === 'unknown') {
         await deps.conversations.stubFor(conversationId, sandbox);

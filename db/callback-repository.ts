@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql, type SQL } from 'drizzle-orm';
 import { randomUUID } from 'node:crypto';
 import type { CallbackProcessor } from '../contract/start-task.js';
 import type { Database } from './database.js';
@@ -78,32 +78,23 @@ export async function registerCallbacks(
 }
 
 /**
- * Queues new events for the active callbacks of their kind that have no result for them yet, in the given order; part of the transaction that makes
- * the events visible, so that no crash can part the two.
- * @returns how many entries were added.
+ * Statement that queues events for the active callbacks of their kind that have no result for them yet. It is made part
+ * of the statement that makes the events visible, so that no crash can part the two.
+ * @param events rows of id, kind and position
  */
-export async function enqueueCallbacks(
-  tx: Executor,
-  conversationId: string,
-  events: readonly { id: string; kind: string }[],
-): Promise<number> {
-  const queued = await tx.execute(sql`
-    insert into callback_queue (callback_id, conversation_id, event_id)
-    select event_callbacks.id, event_callbacks.conversation_id, event.id
-    from unnest(
-      ${sql.param(events.map(({ id }) => id))}::text[], ${sql.param(events.map(({ kind }) => kind))}::text[]
-    ) with ordinality as event (id, kind, position)
-    join event_callbacks
-      on event_callbacks.conversation_id = ${conversationId}
-      and event_callbacks.event_kind = event.kind
-      and event_callbacks.status = 'ACTIVE'
-    where not exists (
-      select 1 from event_callback_results
-      where event_callback_results.callback_id = event_callbacks.id and event_callback_results.event_id = event.id)
-    order by event.position
-    on conflict do nothing`);
-  return queued.rowCount ?? 0;
-}
+export const enqueueStatement = (conversationId: string, events: SQL): SQL => sql`
+  insert into callback_queue (callback_id, conversation_id, event_id)
+  select event_callbacks.id, event_callbacks.conversation_id, event.id
+  from ${events} as event (id, kind, position)
+  join event_callbacks
+    on event_callbacks.conversation_id = ${conversationId}
+    and event_callbacks.event_kind = event.kind
+    and event_callbacks.status = 'ACTIVE'
+  where not exists (
+    select 1 from event_callback_results
+    where event_callback_results.callback_id = event_callbacks.id and event_callback_results.event_id = event.id)
+  order by event.position
+  on conflict do nothing`;
 
 /** Callbacks of conversations and the queue of events that wait for them. */
 export class CallbackRepository {

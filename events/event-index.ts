@@ -1,6 +1,7 @@
 /** The index of the event files in PostgreSQL: answers which files a page consists of, and counts them. */
 import { and, eq, inArray, sql, type SQL } from 'drizzle-orm';
 import type { EventFilter, EventSortOrder } from '../contract/event.js';
+import { enqueueStatement } from '../db/callback-repository.js';
 import type { Database } from '../db/database.js';
 import type { Executor } from '../db/executor.js';
 import { ownedBy, type VisibleUsers } from '../db/paging.js';
@@ -43,29 +44,42 @@ const COLUMNS = sql`
   event_index.file_name as "fileName", event_index.ordinal::float8 as "ordinal",
   to_char(event_index.timestamp at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "timestamp"`;
 
+export interface Addition {
+  /** File names of those added, by id. */
+  added: Map<string, string>;
+  /** How many entries the callback queue got for them. */
+  queued: number;
+}
+
 /**
- * Adds entries of one conversation in the given order; ids that are there already are left alone.
- * @returns those added: id and file name.
+ * Adds entries of one conversation in the given order, and queues them for the callbacks that want them, in one
+ * statement; ids that are there already are left alone. The caller holds `lockConversationEvents`.
  */
 export async function addToIndex(
   tx: Executor,
   conversationId: string,
   entries: readonly IndexEntry[],
-): Promise<Map<string, string>> {
+): Promise<Addition> {
   const ids = sql.param(entries.map(({ id }) => id));
   const kinds = sql.param(entries.map(({ kind }) => kind));
   const timestamps = sql.param(entries.map(({ timestamp }) => timestamp));
   const fileNames = sql.param(entries.map(({ fileName }) => fileName));
-  const added = await tx.execute<{ event_id: string; file_name: string }>(sql`
-    insert into event_index (conversation_id, event_id, kind, timestamp, file_name)
-    select ${conversationId}, entry.id, entry.kind, entry.timestamp, entry.file_name
-    from unnest(
-      ${ids}::text[], ${kinds}::text[], ${timestamps}::timestamptz[], ${fileNames}::text[]
-    ) with ordinality as entry (id, kind, timestamp, file_name, position)
-    order by entry.position
-    on conflict do nothing
-    returning event_id, file_name`);
-  return new Map(added.rows.map((row) => [row.event_id, row.file_name]));
+  const { rows } = await tx.execute<{ id: string; fileName: string; queued: number }>(sql`
+    with added as (
+      insert into event_index (conversation_id, event_id, kind, timestamp, file_name)
+      select ${conversationId}, entry.id, entry.kind, entry.timestamp, entry.file_name
+      from unnest(
+        ${ids}::text[], ${kinds}::text[], ${timestamps}::timestamptz[], ${fileNames}::text[]
+      ) with ordinality as entry (id, kind, timestamp, file_name, position)
+      order by entry.position
+      on conflict do nothing
+      returning event_id, kind, ordinal, file_name
+    ), queued as (
+      ${enqueueStatement(conversationId, sql`(select event_id, kind, ordinal from added)`)}
+      returning ordinal
+    )
+    select event_id as "id", file_name as "fileName", (select count(*) from queued)::int as "queued" from added`);
+  return { added: new Map(rows.map(({ id, fileName }) => [id, fileName])), queued: rows[0]?.queued ?? 0 };
 }
 
 /** Reads the index. Every method reads as many rows as it returns, or counts by index alone. */

@@ -3,7 +3,7 @@ import pLimit from 'p-limit';
 import { isTransient, type AgentEvent } from '../contract/event.js';
 import { dashedId, hexId, isUuid } from '../contract/ids.js';
 import type { Page } from '../contract/primitives.js';
-import { enqueueCallbacks, lockConversationEvents } from '../db/callback-repository.js';
+import { lockConversationEvents } from '../db/callback-repository.js';
 import type { Database } from '../db/database.js';
 import type { VisibleUsers } from '../db/paging.js';
 import { conversations, eventIndex } from '../db/schema/index.js';
@@ -62,10 +62,7 @@ export function createEventStore({ directory, database, onMissingFile }: EventSt
         .select({ deletedAt: conversations.deletedAt })
         .from(conversations)
         .where(eq(conversations.id, conversationId));
-      if (row?.deletedAt) return { added: null, queued: 0 };
-      const entries = await addToIndex(tx, conversationId, all);
-      const fresh = all.filter(({ id, fileName }) => entries.get(id) === fileName);
-      return { added: entries, queued: await enqueueCallbacks(tx, conversationId, fresh) };
+      return row?.deletedAt ? { added: null, queued: 0 } : addToIndex(tx, conversationId, all);
     });
     if (added === null) {
       // Deleted while these came in: its actor may have removed the directory before they were written.
@@ -81,7 +78,7 @@ export function createEventStore({ directory, database, onMissingFile }: EventSt
     });
   }
 
-  /** An event that came twice at once under different times has two files: only the indexed one stays. */
+  /** An event that came twice under different times or kinds has two files: only the indexed one stays. */
   async function removeTwins(
     conversationId: string,
     arrived: readonly ArrivedEvent[],
@@ -117,23 +114,16 @@ export function createEventStore({ directory, database, onMissingFile }: EventSt
      * @throws when they are not: then none of them is visible, and the same call may be made again.
      */
     async ingest(conversationId: string, incoming: readonly IncomingEvent[]): Promise<IngestResult> {
-      const nothing = { stored: [], callbacksQueued: false };
       const arrived = arrivedEvents(
         incoming.filter(({ event }) => !isTransient(event)),
         new Date(),
       );
-      if (arrived.length === 0) return nothing;
-      const known = await index.fileNames(
-        conversationId,
-        arrived.map(({ id }) => id),
-      );
-      const fresh = arrived.filter(({ id }) => !known.has(id));
-      if (fresh.length === 0) return nothing;
+      if (arrived.length === 0) return { stored: [], callbacksQueued: false };
       await files.write(
         conversationId,
-        fresh.map(({ fileName, json }) => ({ name: fileName, content: json })),
+        arrived.map(({ fileName, json }) => ({ name: fileName, content: json })),
       );
-      return commit(conversationId, fresh);
+      return commit(conversationId, arrived);
     },
 
     /** A page of events as JSON texts, in order of time and, within the same microsecond, of arrival. */

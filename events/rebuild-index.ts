@@ -1,7 +1,7 @@
 /** Making the index anew from the files, which are the authority: after a restore, or when the database was lost. */
 import { and, eq, sql } from 'drizzle-orm';
 import { AgentEvent } from '../contract/event.js';
-import { enqueueCallbacks, lockConversationEvents } from '../db/callback-repository.js';
+import { lockConversationEvents } from '../db/callback-repository.js';
 import type { Database } from '../db/database.js';
 import { conversations, eventIndex } from '../db/schema/index.js';
 import { EventFiles } from './event-files.js';
@@ -59,13 +59,7 @@ async function rebuildOne(
       const read = await Promise.all(chunk.map((name) => entryOf(files, conversationId, name)));
       result.unreadable.push(...chunk.filter((_, position) => read[position] === null));
       const entries = read.filter((entry) => entry !== null);
-      const added = await addToIndex(tx, conversationId, entries);
-      await enqueueCallbacks(
-        tx,
-        conversationId,
-        entries.filter(({ id }) => added.has(id)),
-      );
-      result.added += added.size;
+      result.added += (await addToIndex(tx, conversationId, entries)).added.size;
     }
     const removed = await tx
       .delete(eventIndex)
