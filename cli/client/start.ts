@@ -1,3 +1,4 @@
+import { createAgentServerClient } from '../../agent-server/client.js';
 import { eventStream } from '../../agent-server/event-stream.js';
 import type { AppConversation } from '../../contract/conversation.js';
 import { dashedId } from '../../contract/ids.js';
@@ -72,24 +73,35 @@ async function readConversation(target: ApiTarget, id: string): Promise<AppConve
   return conversation;
 }
 
+/**
+ * Prints events until the run has ended. Its very end is a snapshot of the whole state, after the last message and any
+ * error; the first snapshot comes on connecting, before the log is replayed, and tells nothing yet but whether the run
+ * is over already.
+ */
 async function followEvents({ print, signal }: StartOptions, conversation: AppConversation): Promise<number> {
   const url = conversation.conversation_url ?? '';
-  const events = eventStream({
+  const target = {
     baseUrl: url.slice(0, url.indexOf('/api/conversations')),
     sessionApiKey: conversation.session_api_key ?? '',
-    conversationId: dashedId(conversation.id),
-    resend: 'all',
-    signal,
-  });
-  let started = false;
-  for await (const event of events) {
+  };
+  const conversationId = dashedId(conversation.id);
+  const show = (event: Record<string, unknown>): void => {
     const line = eventLine(event);
     if (line) print(line);
+  };
+  let snapshots = 0;
+  for await (const event of eventStream({ ...target, conversationId, resend: 'all', signal })) {
     const status = executionStatusOf(event);
-    if (status === 'running') started = true;
-    // The snapshot on connecting may still say `idle`: the run begins in that moment.
-    if (status === null || !RESTING.has(status)) continue;
-    if (status !== 'finished' && !started && event['key'] === 'full_state') continue;
+    if (event['key'] !== 'full_state' || status === null) {
+      show(event);
+      continue;
+    }
+    snapshots++;
+    if (!RESTING.has(status)) continue;
+    if (snapshots === 1) {
+      // Too fast for us: what there is to see is in the log.
+      for await (const logged of createAgentServerClient(target).eventsFrom(conversationId)) show(logged);
+    }
     print(`\n  ${status}`);
     return status === 'finished' ? 0 : 1;
   }
