@@ -21,7 +21,9 @@ describe('migrations', () => {
     await Promise.all([1, 2, 3, 4].map(() => migrateDatabase(url.toString())));
     const client = new pg.Client({ connectionString: url.toString() });
     await client.connect();
-    const { rows } = await client.query<{ count: string }>('select count(*) from drizzle.__drizzle_migrations');
+    const { rows } = await client.query<{ count: string }>(
+      'select count(*) from drizzle.__drizzle_migrations',
+    );
     const tables = await client.query<{ table_name: string }>(
       `select table_name from information_schema.tables where table_schema = 'public'`,
     );
