@@ -14,15 +14,9 @@ export function productServices(config: Config, logger: Logger): Service[] {
   let internalUrl = config.server.internalUrl;
   return [
     {
-      title: 'Migrations',
-      start: async ({ databaseUrl }) => {
-        await migrateDatabase(databaseUrl.reveal());
-        return { stop: () => Promise.resolve() };
-      },
-    },
-    {
       title: 'API',
       start: async ({ databaseUrl, temporalAddress }) => {
+        await migrateDatabase(databaseUrl.reveal());
         const api = await startApi({ config, databaseUrl: databaseUrl.reveal(), temporalAddress, logger });
         internalUrl ??= localUrl(config, api.port);
         return { stop: () => api.stop(), url: api.url };
