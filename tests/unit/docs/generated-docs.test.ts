@@ -46,3 +46,26 @@ describe('the page of states', async () => {
     }
   });
 });
+
+/** A route without the names of its parameters. */
+const anonymous = (route: string): string => route.replaceAll(/\{[^}]*\}/g, '{}');
+
+describe('the page of compatibility', async () => {
+  const page = (await generatedPages()).get('docs/compatibility.md') ?? '';
+  const [served = '', missing = ''] = page.split('## Not served in this version');
+
+  it('is current', async () => {
+    expect(await outdatedPages(), 'run `node --import tsx scripts/generate-docs.ts`').not.toContain(
+      'docs/compatibility.md',
+    );
+  });
+
+  it('lists what the routes declare, and nothing of it as missing', () => {
+    const routes = [...served.matchAll(/`([A-Z]+ \/[^`]+)`/g)].map(([, route = '']) => anonymous(route));
+    expect(routes).toContain('POST /api/v1/app-conversations/stream-start');
+    expect(new Set(routes).size).toBe(routes.length);
+    for (const [, route = ''] of missing.matchAll(/`([A-Z]+ \/[^`]+)`/g)) {
+      expect(routes).not.toContain(anonymous(route));
+    }
+  });
+});

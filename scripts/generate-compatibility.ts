@@ -1,0 +1,226 @@
+/** `docs/compatibility.md`: which routes of the contract are served, made from the routes themselves. */
+import type { RouteDefinition } from '../api/route.js';
+import { apiRoutes, type ApiParts } from '../cli/api-routes.js';
+import { loadConfig } from '../config/config.js';
+
+/** Which clients use a route: those of 2025-11, those of 1.11, both, or neither of them but others. */
+type Clients = '2025-11' | '1.11' | 'both' | 'others';
+
+interface Area {
+  name: string;
+  clients: Clients;
+  /** `METHOD path`, several methods with `|`. */
+  routes: readonly string[];
+}
+
+const V1 = '/api/v1';
+const conversation = `${V1}/app-conversations/{id}`;
+
+/** Every route of the contract (section 2), by what it is for. */
+const CONTRACT: readonly Area[] = [
+  area('Conversations', 'both', [
+    `GET|POST ${V1}/app-conversations`,
+    `GET ${V1}/app-conversations/search`,
+    `GET ${V1}/app-conversations/count`,
+    `POST ${V1}/app-conversations/stream-start`,
+  ]),
+  area('Conversations', '1.11', [`PATCH|DELETE ${conversation}`, `POST ${conversation}/send-message`]),
+  area('Start tasks', 'both', [
+    `GET ${V1}/app-conversations/start-tasks`,
+    `GET ${V1}/app-conversations/start-tasks/search`,
+    `GET ${V1}/app-conversations/start-tasks/count`,
+  ]),
+  area('Switching the model', '1.11', [
+    `POST ${conversation}/switch_profile`,
+    `POST ${conversation}/switch_acp_model`,
+  ]),
+  area('Looking into a conversation', '1.11', [
+    `GET ${conversation}/file`,
+    `GET ${conversation}/git/changes`,
+    `GET ${conversation}/git/diff`,
+    `GET ${conversation}/skills`,
+    `GET ${conversation}/hooks`,
+    `GET ${conversation}/download`,
+  ]),
+  area('Pending messages', '1.11', [`POST ${V1}/conversations/{id}/pending-messages`]),
+  area('Events', '2025-11', [`GET ${V1}/events`, `GET ${V1}/events/search`, `GET ${V1}/events/count`]),
+  area('Events', '1.11', [
+    `GET ${V1}/conversation/{id}/events`,
+    `GET ${V1}/conversation/{id}/events/search`,
+    `GET ${V1}/conversation/{id}/events/count`,
+  ]),
+  area('Sandboxes', 'both', [
+    `GET|POST ${V1}/sandboxes`,
+    `GET ${V1}/sandboxes/search`,
+    `POST ${V1}/sandboxes/{id}/pause`,
+    `POST ${V1}/sandboxes/{id}/resume`,
+    `DELETE ${V1}/sandboxes/{id}`,
+  ]),
+  area('Sandbox specs', 'both', [`GET ${V1}/sandbox-specs`, `GET ${V1}/sandbox-specs/search`]),
+  area('Secrets for sandboxes', '1.11', [
+    `GET ${V1}/sandboxes/{id}/settings/secrets`,
+    `GET ${V1}/sandboxes/{id}/settings/secrets/{name}`,
+  ]),
+  area('Webhooks', '2025-11', [
+    `POST ${V1}/webhooks/{id}/conversations`,
+    `POST ${V1}/webhooks/{id}/events/{id}`,
+  ]),
+  area('Webhooks', '1.11', [`POST ${V1}/webhooks/conversations`, `POST ${V1}/webhooks/events/{id}`]),
+  area('Git tokens for agents', 'both', [`GET ${V1}/webhooks/secrets`]),
+  area('The user', 'both', [`GET ${V1}/users/me`]),
+  area('The user', '1.11', [`GET ${V1}/users/git-info`]),
+  area('Settings', '1.11', [
+    `GET|POST ${V1}/settings`,
+    `GET ${V1}/settings/agent-schema`,
+    `GET ${V1}/settings/conversation-schema`,
+  ]),
+  area('Settings', '2025-11', ['GET|POST /api/settings', 'POST /api/reset-settings']),
+  area('Model profiles', '1.11', [
+    `GET ${V1}/settings/profiles`,
+    `GET|POST|DELETE ${V1}/settings/profiles/{name}`,
+    `POST ${V1}/settings/profiles/{name}/activate`,
+    `POST ${V1}/settings/profiles/{name}/rename`,
+  ]),
+  area('Secrets', '1.11', [
+    `POST|DELETE ${V1}/secrets/git-providers`,
+    `GET ${V1}/secrets/search`,
+    `POST ${V1}/secrets`,
+    `PUT|DELETE ${V1}/secrets/{id}`,
+  ]),
+  area('Secrets', '2025-11', [
+    'GET|POST /api/secrets',
+    'PUT|DELETE /api/secrets/{id}',
+    'POST /api/add-git-providers',
+    'POST /api/unset-provider-tokens',
+  ]),
+  area('Git', '1.11', [
+    `GET ${V1}/git/installations/search`,
+    `GET ${V1}/git/repositories/search`,
+    `GET ${V1}/git/branches/search`,
+    `GET ${V1}/git/suggested-tasks/search`,
+  ]),
+  area('Git', '2025-11', [
+    'GET /api/user/installations',
+    'GET /api/user/repositories',
+    'GET /api/user/info',
+    'GET /api/user/search/repositories',
+    'GET /api/user/search/branches',
+    'GET /api/user/suggested-tasks',
+    'GET /api/user/repository/branches',
+    'GET /api/user/repository/{name}/microagents',
+    'GET /api/user/repository/{name}/microagents/content',
+  ]),
+  area('Choices', '1.11', [
+    `GET ${V1}/config/models/search`,
+    `GET ${V1}/config/providers/search`,
+    `GET ${V1}/skills/search`,
+    `POST ${V1}/skills/marketplace-skills`,
+    `GET ${V1}/web-client/config`,
+  ]),
+  area('Choices', '2025-11', [
+    'GET /api/options/config',
+    'GET /api/options/models',
+    'GET /api/options/agents',
+    'GET /api/options/security-analyzers',
+  ]),
+  area('Conversations, older form', '2025-11', [
+    'GET|POST /api/conversations',
+    'GET|PATCH|DELETE /api/conversations/{id}',
+    'POST /api/conversations/{id}/start',
+    'POST /api/conversations/{id}/stop',
+    'GET /api/conversations/{id}/config',
+    'POST /api/conversations/{id}/events',
+    'POST /api/conversations/{id}/message',
+    'GET /api/microagent-management/conversations',
+  ]),
+  area('Service API', 'others', [
+    'GET /api/service/health',
+    'POST /api/service/users/{id}/orgs/{id}/api-keys',
+    'DELETE /api/service/users/{id}/orgs/{id}/api-keys/{name}',
+  ]),
+  area('Health', 'both', ['GET /alive', 'GET /health', 'GET /server_info']),
+  area('Health', '1.11', ['GET /ready']),
+];
+
+function area(name: string, clients: Clients, routes: readonly string[]): Area {
+  return {
+    name,
+    clients,
+    routes: routes.flatMap((route) => {
+      const [methods = '', path = ''] = route.split(' ');
+      return methods.split('|').map((method) => `${method} ${path}`);
+    }),
+  };
+}
+
+/** Content of `docs/compatibility.md`. */
+export function compatibilityDocument(): string {
+  const served = new Map(servedRoutes().map((route) => [key(`${route.method} ${route.path}`), route]));
+  const known = new Set(CONTRACT.flatMap(({ routes }) => routes.map(key)));
+  const beyond = [...served.keys()].filter((route) => !known.has(route));
+  if (beyond.length > 0) {
+    throw new Error(`scripts/generate-compatibility.ts does not know ${beyond.join(', ')}: add them`);
+  }
+  const rows = CONTRACT.flatMap(({ name, clients, routes }) =>
+    routes.flatMap((route) => {
+      const definition = served.get(key(route));
+      return definition ? [{ name, clients, definition }] : [];
+    }),
+  );
+  const missing = CONTRACT.map((one) => ({
+    ...one,
+    routes: one.routes.filter((route) => !served.has(key(route))),
+  })).filter(({ routes }) => routes.length > 0);
+  return [
+    '# Compatibility',
+    '',
+    '<!-- Made by `npm run docs` from the routes themselves: change those, not this page. -->',
+    '',
+    'Two generations of OpenHands clients are served: those of the 2025-11 release and those of release 1.11. Where',
+    'both have a path for the same thing, both paths are served and do the same. A running server describes what it serves',
+    'at `/openapi.json`, and for people at `/docs`. What behaves differently from the Python server, on purpose, is on the',
+    'page [moving](moving.md).',
+    '',
+    '## Served',
+    '',
+    '| | route | clients | what it does |',
+    '| --- | --- | --- | --- |',
+    ...rows.map(({ name, clients, definition: { method, path, summary } }, place) => {
+      const heading = rows[place - 1]?.name === name ? '' : name;
+      return `| ${heading} | \`${method.toUpperCase()} ${path}\` | ${clients} | ${summary} |`;
+    }),
+    '',
+    '## Not served in this version',
+    '',
+    'They are answered with 404, or with 405 where another method of the path is served.',
+    '',
+    ...missing.map(
+      ({ name, clients, routes }) =>
+        `- **${name}** (${clients}): ${routes.map((route) => `\`${route}\``).join(', ')}`,
+    ),
+    '',
+    'Also not: the MCP endpoint `/mcp/mcp`, sockets (clients talk to those of the agent-server), conversations of the older kind',
+    'with their Socket.IO stream and what belongs to them below `/api/conversations/{id}`, and everything around signing in.',
+    '',
+  ].join('\n');
+}
+
+/** Parameters have no names here: the contract and the code call them differently. */
+const key = (route: string): string =>
+  route.replace(/^\w+/, (method) => method.toUpperCase()).replaceAll(/\{[^}]*\}/g, '{}');
+
+/** All routes as they are put together for a running server, on parts that are never used. */
+function servedRoutes(): RouteDefinition[] {
+  const parts = {
+    config: loadConfig({ env: { HOME: '/nonexistent' } }),
+    core: standIn({ keys: [{ id: 'unused', secret: new Uint8Array(32) }] }),
+  };
+  return apiRoutes(standIn(parts) as unknown as ApiParts);
+}
+
+/** An object that has every member; those that are not given are stand-ins too. */
+function standIn(members: Record<string, unknown>): Record<string, unknown> {
+  return new Proxy(members, {
+    get: (target, name) => (name in target ? Reflect.get(target, name) : standIn({})) as unknown,
+  });
+}
