@@ -49,14 +49,18 @@ const DEFAULTS: Record<string, string> = {
   /** No download of a price table at start. */
   LITELLM_LOCAL_MODEL_COST_MAP: 'True',
   OPENHANDS_SUPPRESS_BANNER: '1',
-  /** One line per message: the other form breaks lines at 80 columns, in the middle of what is searched for. */
+  /**
+   * One line per message. The other form breaks lines at 80 columns, in the middle of what is searched for or
+   * masked, and spends seconds of processor time on painting a long trace.
+   */
   LOG_JSON: '1',
   /**
-   * The end of a run waits for the delivery of its events, so this bounds how long a receiver that is away
-   * holds it up, and a restart of the receiver must fit into it: 16 attempts within 15 s. What is not
-   * delivered then comes with the conversation's next event, or is fetched by `events/search`.
+   * The end of a run waits for the delivery of its last events, one after the other, so this bounds how long
+   * a receiver that is away holds it up (about four times as long); a restart of the receiver must fit into
+   * it: 11 attempts within 10 s. What is not delivered then comes with the conversation's next event, or is
+   * fetched by `events/search`.
    */
-  OH_WEBHOOKS_0_NUM_RETRIES: '15',
+  OH_WEBHOOKS_0_NUM_RETRIES: '10',
   OH_WEBHOOKS_0_RETRY_DELAY: '1',
 };
 
