@@ -24,6 +24,8 @@ export interface Command {
   summary: string;
   /** By long name. */
   options?: Readonly<Record<string, CommandOption>>;
+  /** Whether it takes words that are no options. */
+  positionals?: boolean;
   /** Passes everything after the name on unread, as positionals. */
   raw?: boolean;
   /** The exit status; nothing is 0. What it imports is loaded only when it runs. */

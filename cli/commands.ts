@@ -72,6 +72,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   sandboxes: {
     usage: 'list | pause ID… | resume ID… | delete ID…',
+    positionals: true,
     summary: 'look at sandboxes and give them orders',
     options: { url: { type: 'string', help: 'another instance than the one of this machine' } },
     run: async (input) => {

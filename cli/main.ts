@@ -26,7 +26,7 @@ export async function main(args: readonly string[], env: NodeJS.ProcessEnv): Pro
 
   const { values, positionals } = command.raw
     ? { values: { help: rest[0] === '--help', config: undefined }, positionals: rest }
-    : parse(name, rest, { ...command.options, ...COMMON_OPTIONS });
+    : parse(name, rest, { ...command.options, ...COMMON_OPTIONS }, command.positionals ?? false);
   if (values['help']) {
     process.stdout.write(`${commandHelp(name, command)}\n`);
     return 0;
@@ -51,9 +51,10 @@ function parse(
   name: string,
   args: string[],
   options: Record<string, CommandOption>,
+  allowPositionals: boolean,
 ): Pick<CommandInput, 'values' | 'positionals'> {
   try {
-    return parseArgs({ args, options, allowPositionals: true, strict: true });
+    return parseArgs({ args, options, allowPositionals, strict: true });
   } catch (err) {
     if (!(err instanceof TypeError)) throw err;
     throw new UserError(
@@ -62,9 +63,12 @@ function parse(
   }
 }
 
+/** Errors of the rooms below that are written for people. */
+const FOR_PEOPLE = new Set(['ConfigError', 'KeyRingError', 'AuthStrategyMissing']);
+
 /** Errors for people are one message; anything else is a defect and keeps its stack. */
 function report(err: unknown): void {
-  const forPeople = err instanceof UserError || (err instanceof Error && err.name === 'ConfigError');
+  const forPeople = err instanceof UserError || (err instanceof Error && FOR_PEOPLE.has(err.name));
   const text = forPeople
     ? `callboard: ${err.message}`
     : err instanceof Error
