@@ -18,6 +18,7 @@ import {
   type GitIdentity,
 } from './clone-script.js';
 import { agentServerFailure, lastLines, permanentFailure } from './failures.js';
+import { loadSkillsAhead } from './skills.js';
 import type { StartPreparationDeps } from './start-deps.js';
 import type { Start, StartLoader } from './start-loader.js';
 
@@ -39,6 +40,7 @@ export async function prepareRepository(
   taskId: string,
 ): Promise<PreparedRepository> {
   const start = await load(taskId);
+  if (scope.attempt === 1) loadSkillsAhead(deps, start, await start.project());
   return start.task.request.selected_repository === null
     ? prepareDirectory(start, scope)
     : clone(deps, start, start.task.request.selected_repository, scope);

@@ -136,7 +136,7 @@ async function userMessages(conversationId: string): Promise<number> {
 }
 
 describe('a start without a repository', () => {
-  it('asks nothing of a new sandbox before the conversation, which then runs in a git repository', async () => {
+  it('leaves a new sandbox as it is before the conversation, which then runs in a git repository', async () => {
     const start = await fixture.stage({ request: { initial_message: message('Create hello.txt') } });
     const activities = fixture.activities();
     expect(await activities.prepareRepository(start.taskId)).toEqual({
