@@ -18,6 +18,8 @@ export interface SandboxActors {
   ensureRunning(sandboxId: string, requester: string, signal: AbortSignal): Promise<void>;
   /** Leaves the order to delete; returns when it is durable. */
   requestDelete(sandboxId: string): Promise<void>;
+  /** Leaves the order to pause. */
+  requestPause(sandboxId: string): Promise<void>;
   /** Tells what was seen of the thing behind the sandbox. */
   observe(
     sandboxId: string,
@@ -68,6 +70,7 @@ export function createSandboxActors(client: Client): SandboxActors {
       }
     },
     requestDelete: (sandboxId) => signal(sandboxId, 'delete'),
+    requestPause: (sandboxId) => signal(sandboxId, 'pause'),
     observe: (sandboxId, observation) => signal(sandboxId, 'observed', [observation]),
   };
 }

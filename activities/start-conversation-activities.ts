@@ -1,5 +1,6 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
+import type { SandboxReadModel } from '../db/sandbox-read-model.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
 import type { StartPreparationActivities } from './start/start-preparation-activities.js';
@@ -10,15 +11,27 @@ const HEARTBEAT_MS = 2_000;
 export interface SandboxStepDeps {
   actors: SandboxActors;
   sandboxes: SandboxRepository;
+  list: Pick<SandboxReadModel, 'beyondLimit'>;
+  /** Running sandboxes per user; 0 is no limit. */
+  maxPerUser: number;
 }
 
 /** What a start asks of sandboxes' actors. */
-export function createSandboxSteps({ actors, sandboxes }: SandboxStepDeps) {
+export function createSandboxSteps({ actors, sandboxes, list, maxPerUser }: SandboxStepDeps) {
+  /** Has the user's oldest sandboxes pause, never the one that is to run (contract 5.7). */
+  const makeRoomFor = async (sandboxId: string): Promise<void> => {
+    const row = maxPerUser > 0 ? await sandboxes.read(sandboxId) : null;
+    if (!row) return;
+    const surplus = await list.beyondLimit(row.createdByUserId, maxPerUser, sandboxId);
+    await Promise.all(surplus.map(({ id }) => actors.requestPause(id)));
+  };
+
   return {
     /** Waits until the sandbox is RUNNING, started or resumed if need be; fails with the actor's own reason. */
     async awaitSandbox(taskId: string, sandboxId: string): Promise<{ agentServerUrl: string }> {
       const beat = setInterval(() => heartbeat({ phase: 'waiting for the sandbox' }), HEARTBEAT_MS);
       try {
+        await makeRoomFor(sandboxId);
         await actors.ensureRunning(sandboxId, taskId, cancellationSignal());
       } finally {
         clearInterval(beat);

@@ -9,7 +9,7 @@ import { StreamRegistry } from '../api/start-stream.js';
 import type { Config } from '../config/config.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { createNotificationHub } from '../db/notifications.js';
-import { NoneStrategy } from '../identity/none-strategy.js';
+import { createAuthStrategy } from '../identity/create-auth-strategy.js';
 import { apiRoutes } from './api-routes.js';
 import { openCore } from './core.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
@@ -61,7 +61,7 @@ export async function startApi({
       logger,
       monitor,
     }),
-    auth: new NoneStrategy(core.secrets),
+    auth: createAuthStrategy(config.auth.strategy, core.secrets),
     logger,
     server: config.server,
     onActivity: () => monitor.touch(),

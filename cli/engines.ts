@@ -4,7 +4,7 @@ import { startEmbeddedPostgres } from './embedded/postgres.js';
 import { type SupervisedEngine, type Engine, superviseEngine } from './embedded/supervised-engine.js';
 import { startEmbeddedTemporal } from './embedded/temporal.js';
 import type { Progress } from './progress.js';
-import { setUpAgentServer, setUpTemporalCli } from './setup.js';
+import { requireProcessRuntime, setUpAgentServer, setUpTemporalCli } from './setup.js';
 
 /** What services are given: addresses of the engines, whether embedded or given, and the sandboxes' program. */
 export interface Engines {
@@ -37,6 +37,7 @@ export interface EnginesOptions {
  */
 export async function startEngines(options: EnginesOptions): Promise<RunningEngines> {
   const { config, progress, signal } = options;
+  requireProcessRuntime(config);
   const running: { order: number; supervised: SupervisedEngine<Engine> }[] = [];
   const keep = <E extends Engine>(order: number, supervised: SupervisedEngine<E>): E => {
     running.push({ order, supervised });

@@ -5,7 +5,7 @@ import { migrateDatabase } from '../db/migrate.js';
 import { startApi } from './api.js';
 import { createProgress } from './progress.js';
 import { localUrl } from './services.js';
-import { setUpAgentServer } from './setup.js';
+import { requireProcessRuntime, setUpAgentServer } from './setup.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 import { UserError } from './user-error.js';
 import { startWorker } from './worker.js';
@@ -30,6 +30,7 @@ export async function runApi(config: Config): Promise<void> {
 export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise<void> {
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
   const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
+  requireProcessRuntime(config);
   const logger = createLogger(config.log, { masker: secretsOf(config) });
   const stopping = new AbortController();
   const asked = stopSignal().then(() => stopping.abort(new UserError('stopped')));

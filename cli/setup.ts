@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import type { Progress } from './progress.js';
 import { ensureAgentServer } from './provision/agent-server.js';
 import { ensureTemporalCli } from './provision/temporal-cli.js';
+import { UserError } from './user-error.js';
 
 export interface SetupOptions {
   config: Config;
@@ -9,6 +10,14 @@ export interface SetupOptions {
   progress: Progress;
   /** Ends what has begun. */
   signal?: AbortSignal;
+}
+
+/** Refuses what this version cannot do, before anything is started for it. */
+export function requireProcessRuntime({ sandboxes }: Pick<Config, 'sandboxes'>): void {
+  if (sandboxes.runtime === 'process') return;
+  throw new UserError(
+    `RUNTIME=${sandboxes.runtime} is not available in this version: use RUNTIME=process, in which sandboxes are processes of this machine.`,
+  );
 }
 
 /** Makes the Temporal CLI available and returns its path. */

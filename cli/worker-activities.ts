@@ -11,6 +11,7 @@ import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
+import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { createSandboxRow } from '../identity/new-sandbox.js';
@@ -45,7 +46,12 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
       groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
     }),
-    ...createSandboxSteps({ actors, sandboxes }),
+    ...createSandboxSteps({
+      actors,
+      sandboxes,
+      list: new SandboxReadModel(database),
+      maxPerUser: config.sandboxes.maxPerUser,
+    }),
     ...createStartPreparationActivities({
       startTasks,
       sandboxes,

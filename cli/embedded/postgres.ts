@@ -15,11 +15,16 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import pg from 'pg';
-import { z } from 'zod';
 import { UserError, hasCode, messageOf } from '../user-error.js';
 import { type EngineExit, type EngineProcess, lockEngine, startEngineProcess } from './engine-process.js';
 import { pickPort } from './ports.js';
+import {
+  type Connection,
+  connectionUrl,
+  ensureDatabase,
+  isStarting,
+  parseConnection,
+} from './postgres-connection.js';
 import { type PostgresAccount, choosePostgresAccount, runAs } from './postgres-account.js';
 import { type PostgresBinaries, findPostgresBinaries } from './postgres-binaries.js';
 import type { ProcessLock } from './process-lock.js';
@@ -46,13 +51,6 @@ export interface EmbeddedPostgres {
   stop: () => Promise<void>;
 }
 
-const Connection = z.object({
-  port: z.number().int(),
-  superuserPassword: z.string(),
-  password: z.string(),
-});
-type Connection = z.infer<typeof Connection>;
-
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
@@ -65,7 +63,6 @@ const SETTINGS: Readonly<Record<string, string>> = {
   jit: 'off',
   log_line_prefix: '%m [%p] ',
 };
-const NAME = 'callboard'; // of the database and of its owner
 const STOP_SIGNALS = ['SIGINT', 'SIGQUIT'] as const; // fast, then immediate shutdown
 const STOP_TIMEOUT_MS = 15_000;
 const START_TIMEOUT_MS = 60_000; // recovery after a crash included
@@ -130,7 +127,7 @@ async function startLocked(
     if (failure === undefined) {
       void server.exited.then(() => lock.release());
       return {
-        url: `postgres://${NAME}:${connection.password}@127.0.0.1:${connection.port}/${NAME}`,
+        url: connectionUrl(connection),
         pid: server.pid,
         logFile: paths.log,
         exited: server.exited,
@@ -189,51 +186,6 @@ async function awaitReady(server: EngineProcess, connection: Connection): Promis
     }
     await sleep(wait);
   }
-}
-
-/** Connects as the ordinary role; makes that role and its database the first time. */
-async function ensureDatabase(connection: Connection): Promise<void> {
-  const client = (user: string, password: string, database: string): pg.Client =>
-    new pg.Client({
-      host: '127.0.0.1',
-      port: connection.port,
-      user,
-      password,
-      database,
-      connectionTimeoutMillis: 5_000,
-    });
-  try {
-    await using(client(NAME, connection.password, NAME), async () => undefined);
-  } catch (err) {
-    // No such role is reported as a wrong password; no such database by its own code.
-    if (!hasCode(err, '28P01') && !hasCode(err, '3D000')) throw err;
-    await using(client('postgres', connection.superuserPassword, 'postgres'), async (admin) => {
-      const role = await admin.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [NAME]);
-      const verb = role.rowCount ? 'ALTER' : 'CREATE';
-      await admin.query(
-        `${verb} ROLE ${NAME} LOGIN CREATEDB PASSWORD ${admin.escapeLiteral(connection.password)}`,
-      );
-      const database = await admin.query('SELECT 1 FROM pg_database WHERE datname = $1', [NAME]);
-      if (!database.rowCount) await admin.query(`CREATE DATABASE ${NAME} OWNER ${NAME}`);
-    });
-  }
-}
-
-async function using(client: pg.Client, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
-  client.on('error', () => undefined); // a connection lost while idle fails the next query as well
-  await client.connect();
-  try {
-    await work(client);
-  } finally {
-    await client.end();
-  }
-}
-
-function isStarting(err: unknown): boolean {
-  return (
-    ['ECONNREFUSED', 'ECONNRESET', '57P03'].some((code) => hasCode(err, code)) ||
-    /terminated|timeout/i.test(messageOf(err))
-  );
 }
 
 /** initdb works in a directory of its own, so that one which was interrupted is never taken for a cluster. */
@@ -301,7 +253,7 @@ function readConnection(paths: Paths): Connection | undefined {
     throw unusable(paths, `${paths.connection}, which holds its password, is missing`);
   }
   try {
-    return Connection.parse(JSON.parse(readFileSync(paths.connection, 'utf8')));
+    return parseConnection(readFileSync(paths.connection, 'utf8'));
   } catch (err) {
     if (!existsSync(paths.cluster)) return undefined;
     throw unusable(paths, `${paths.connection} cannot be read: ${messageOf(err).split('\n')[0] ?? ''}`);

@@ -269,6 +269,17 @@ describe('a limit of one running sandbox per user (D24)', () => {
     expect(orders).toEqual(['accepted', 'resume']);
   });
 
+  it('holds for the sandboxes of conversations too', async () => {
+    const first = await started('eve', limited);
+    const { status } = await limited.call('POST', '/api/v1/app-conversations', { user: 'eve', body: {} });
+    expect(status).toBe(200);
+    await becomes(first, 'PAUSED', 'eve', limited);
+    await vi.waitFor(
+      async () => expect(await runningOf('eve')).toMatchObject([{ status: 'RUNNING' }]),
+      10_000,
+    );
+  });
+
   it('holds when several start at the same time', async () => {
     await Promise.all([1, 2, 3].map(() => start('dog', limited)));
     await vi.waitFor(async () => {

@@ -149,7 +149,15 @@ export async function openApi({
     logger,
     server: { corsOrigins: [], instanceKey: null, publicUrl: null, bodyLimitBytes: 16_777_216 },
   });
-  const work: Work = { temporal, workflowBundle, database, conduct, agentServer, deletions };
+  const work: Work = {
+    temporal,
+    workflowBundle,
+    database,
+    conduct,
+    agentServer,
+    deletions,
+    maxSandboxesPerUser,
+  };
   const [server, firstWorkers] = await Promise.all([
     startServer(app, { host: '127.0.0.1', port: 0 }),
     startWorkers(work),
@@ -256,6 +264,7 @@ interface Work {
   conduct: Conduct;
   agentServer: FakeAgentServer;
   deletions: FakeConversation;
+  maxSandboxesPerUser: number;
 }
 
 async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
@@ -284,7 +293,7 @@ async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
 }
 
 /** SQL steps are the product's; the phases that need an agent-server do nothing, or what the test says. */
-function generalActivities({ temporal, database, conduct, deletions }: Work) {
+function generalActivities({ temporal, database, conduct, deletions, maxSandboxesPerUser }: Work) {
   const startTasks = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
@@ -300,7 +309,12 @@ function generalActivities({ temporal, database, conduct, deletions }: Work) {
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
       groupingStrategy: () => Promise.resolve('NO_GROUPING'),
     }),
-    ...createSandboxSteps({ actors: createSandboxActors(temporal.client), sandboxes }),
+    ...createSandboxSteps({
+      actors: createSandboxActors(temporal.client),
+      sandboxes,
+      list: new SandboxReadModel(database),
+      maxPerUser: maxSandboxesPerUser,
+    }),
     prepareRepository: async () => {
       await conduct.phase('prepareRepository');
       return { hasSetupScript: false, hasPreCommitHook: false };
