@@ -39,6 +39,7 @@ export async function ensureDatabase(connection: Connection): Promise<void> {
     // No such role is reported as a wrong password; no such database by its own code.
     if (!hasCode(err, '28P01') && !hasCode(err, '3D000')) throw err;
     await using(client('postgres', connection.superuserPassword, 'postgres'), async (admin) => {
+      await admin.query('SET log_min_error_statement = panic'); // what follows holds a password
       const role = await admin.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [NAME]);
       const verb = role.rowCount ? 'ALTER' : 'CREATE';
       await admin.query(

@@ -15,7 +15,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { UserError, hasCode, messageOf } from '../user-error.js';
+import { UserError, messageOf } from '../user-error.js';
 import { type EngineExit, type EngineProcess, lockEngine, startEngineProcess } from './engine-process.js';
 import { pickPort } from './ports.js';
 import {
