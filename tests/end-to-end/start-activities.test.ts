@@ -1,139 +1,37 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { StartPreparationActivities } from '../../activities/start/start-preparation-activities.js';
 import { AgentServerError } from '../../agent-server/errors.js';
-import { startGitServer, type GitServer } from '../support/git-server.js';
+import type { GitServer } from '../support/git-server.js';
+import { callTool, finish, runInTerminal, type ScriptedLlm } from '../support/scripted-llm.js';
 import {
-  callTool,
-  contentText,
-  finish,
-  runInTerminal,
-  startScriptedLlm,
-  type ScriptedLlm,
-} from '../support/scripted-llm.js';
-import {
-  openStartFixture,
-  SESSION_KEY,
-  type StagedStart,
-  type StartFixture,
-} from '../support/start-fixture.js';
+  exists,
+  git,
+  message,
+  openStartBench,
+  prepare,
+  TOKEN,
+  type StartBench,
+} from '../support/start-bench.js';
+import { SESSION_KEY, type StartFixture } from '../support/start-fixture.js';
 
 const run = promisify(execFile);
-const TOKEN = 'ghp_a-token-that-nobody-may-see';
 
+let bench: StartBench;
 let fixture: StartFixture;
 let llm: ScriptedLlm;
 let open: GitServer;
 let guarded: GitServer;
-
 beforeAll(async () => {
-  [llm, open, guarded] = await Promise.all([
-    startScriptedLlm(),
-    startGitServer(),
-    startGitServer({ token: TOKEN }),
-  ]);
-  const repository = {
-    files: {
-      'README.md': '# Example\n',
-      'AGENTS.md': 'Always be kind to the reader.\n',
-      '.openhands/setup.sh': 'export WHO=setup\necho "run by $BASH in $PWD" >> setup.log\nsource ./more.sh\n',
-      'more.sh': 'echo "more for $WHO" >> setup.log\n',
-      '.openhands/pre-commit.sh': 'echo checked >> .git/checked\n[ ! -e forbidden ]\n',
-    },
-    branches: { 'feature/x': { 'feature.txt': 'feature\n' } },
-    commits: 3,
-  };
-  await open.addRepository('owner/example', repository);
-  await guarded.addRepository('owner/private', repository);
-  await open.addRepository('owner/failing', {
-    files: { '.openhands/setup.sh': 'echo "cannot find the compiler" >&2\nsleep 300 &\nexit 3\n' },
-  });
-  fixture = await openStartFixture();
+  bench = await openStartBench();
+  ({ fixture, llm, open, guarded } = bench);
 }, 180_000);
-
-afterAll(async () => {
-  await fixture?.close();
-  await Promise.all([llm.close(), open.close(), guarded.close()]);
-});
-
-beforeEach(() => {
-  llm.setScript({ steps: [runInTerminal('echo hi > hello.txt'), finish('Wrote hello.txt')] });
-  fixture.settings = {
-    agent_settings: {
-      llm: { model: 'openai/scripted', api_key: 'sk-scripted-key', base_url: llm.url, num_retries: 0 },
-    },
-  };
-  fixture.providerTokens.clear();
-  fixture.customSecrets.clear();
-  fixture.warnings.length = 0;
-  fixture.heartbeats.length = 0;
-  useHost(open);
-});
-
-/** The git host of the user, with a token where it asks for one. */
-function useHost(server: GitServer, token = ''): void {
-  fixture.providerTokens.set('github', { token, host: server.origin, userId: null });
-}
-
-const message = (text: string) => ({ role: 'user', content: [{ type: 'text', text }], run: true });
-const git = async (directory: string, ...args: string[]) =>
-  (await run('git', ['-c', 'safe.directory=*', '-C', directory, ...args])).stdout.trim();
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
-
-/** Everything in the sandbox that holds a text. */
-async function filesWith(text: string): Promise<string[]> {
-  try {
-    const { stdout } = await run('grep', ['-rlF', '--', text, fixture.sandboxDirectory]);
-    return stdout.trim().split('\n');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 1) return []; // none
-    throw error;
-  }
-}
-
-/** All phases in their order. */
-async function prepare(start: StagedStart, activities: StartPreparationActivities) {
-  const { taskId } = start;
-  const repository = await activities.prepareRepository(taskId);
-  const setup = repository.hasSetupScript ? await activities.runSetupScript(taskId) : null;
-  if (repository.hasPreCommitHook) await activities.installGitHooks(taskId);
-  await activities.prepareSkills(taskId);
-  return { repository, setup };
-}
-
-const finished = (conversationId: string, status = 'finished') =>
-  vi.waitFor(
-    async () => {
-      expect((await fixture.client.conversation(conversationId))?.execution_status).toBe(status);
-    },
-    { timeout: 40_000, interval: 100 },
-  );
-
-/** What the model was told before this user message. */
-function systemPromptFor(text: string): string {
-  const call = llm.calls.findLast(
-    ({ body }) =>
-      body.tools?.length && body.messages.some(({ content }) => contentText(content).includes(text)),
-  );
-  return contentText(call?.body.messages.find(({ role }) => role === 'system')?.content);
-}
-
-async function userMessages(conversationId: string): Promise<number> {
-  let count = 0;
-  for await (const event of fixture.client.eventsFrom(conversationId)) {
-    if (event.kind === 'MessageEvent' && event.source === 'user') count += 1;
-  }
-  return count;
-}
+afterAll(() => bench.close());
+beforeEach(() => bench.reset());
 
 describe('a start without a repository', () => {
   it('leaves a new sandbox as it is before the conversation, which then runs in a git repository', async () => {
@@ -149,7 +47,7 @@ describe('a start without a repository', () => {
       agentServerUrl: fixture.handle.url,
       conversationId: start.conversationId,
     });
-    await finished(start.conversationId);
+    await bench.finished(start.conversationId);
     expect(await readFile(join(start.workingDirectory, 'hello.txt'), 'utf8')).toBe('hi\n');
     expect(await git(start.workingDirectory, 'rev-parse', '--is-inside-work-tree')).toBe('true');
     expect(fixture.warnings).toEqual([]);
@@ -205,253 +103,6 @@ describe('a start without a repository', () => {
     });
     expect(stdout).toBe(`${name}\no\`hara\`@example.com\n`);
     expect(await exists(join(fixture.sandboxDirectory, 'injected'))).toBe(false);
-  });
-});
-
-describe('a start with a repository', () => {
-  it('clones it, runs its setup script, installs its hook and tells the agent its rules', async () => {
-    const text = 'Commit something';
-    llm.setScript({
-      steps: [
-        runInTerminal(
-          'git -c user.name=a -c user.email=a@b.c commit --allow-empty -m first && touch forbidden',
-        ),
-        runInTerminal('git -c user.name=a -c user.email=a@b.c commit --allow-empty -m second'),
-        finish('Committed'),
-      ],
-    });
-    const start = await fixture.stage({
-      request: { selected_repository: 'owner/example', initial_message: message(text) },
-    });
-    const activities = fixture.activities();
-    const { repository, setup } = await prepare(start, activities);
-    expect(repository).toEqual({ hasSetupScript: true, hasPreCommitHook: true });
-    expect(setup).toEqual({ exitCode: 0 });
-    const project = join(start.workingDirectory, 'example');
-    expect(await readFile(join(project, 'setup.log'), 'utf8')).toMatch(
-      new RegExp(`^run by \\S*bash in ${project}\nmore for setup\n$`),
-    );
-    expect(await git(project, 'rev-parse', '--abbrev-ref', 'HEAD')).toMatch(/^openhands-workspace-\w+$/);
-    expect(await git(project, 'rev-list', '--count', 'HEAD')).toBe('1');
-
-    await activities.createConversation(start.taskId);
-    await finished(start.conversationId);
-    expect(systemPromptFor(text)).toContain('Always be kind to the reader.');
-    expect(systemPromptFor(text)).toContain('--unshallow');
-    // The hook ran for both commits and refused the second one.
-    expect(await readFile(join(project, '.git/checked'), 'utf8')).toBe('checked\nchecked\n');
-    expect(await git(project, 'log', '-1', '--format=%s')).toBe('first');
-    expect(await fixture.conversations.read(start.conversationId)).toMatchObject({
-      selectedRepository: 'owner/example',
-      gitProvider: 'github',
-      tags: { repo_name: 'owner/example', git_provider: 'github' },
-    });
-  });
-
-  it('checks out the branch, with the whole history where the user wants it', async () => {
-    fixture.settings['git_full_clone'] = true;
-    const start = await fixture.stage({
-      request: { selected_repository: 'owner/example', selected_branch: 'feature/x' },
-    });
-    await fixture.activities().prepareRepository(start.taskId);
-    const project = join(start.workingDirectory, 'example');
-    expect(await git(project, 'rev-parse', '--abbrev-ref', 'HEAD')).toBe('feature/x');
-    expect(await exists(join(project, 'feature.txt'))).toBe(true);
-    expect(Number(await git(project, 'rev-list', '--count', 'HEAD'))).toBe(4);
-  });
-
-  it('uses the token and leaves it nowhere', async () => {
-    useHost(guarded, TOKEN);
-    const start = await fixture.stage({ request: { selected_repository: 'owner/private' } });
-    await prepare(start, fixture.activities());
-    const project = join(start.workingDirectory, 'private');
-    expect(await git(project, 'remote', 'get-url', 'origin')).toBe(`${guarded.origin}/owner/private.git`);
-    expect(guarded.requests.some(({ path }) => path.includes(TOKEN))).toBe(false);
-    // Files of the clone, of the sandbox's home, and the agent-server's record of commands and its log.
-    expect(await filesWith(`${guarded.origin}/owner/private.git`)).not.toEqual([]);
-    expect(await filesWith(TOKEN)).toEqual([]);
-    expect(JSON.stringify(fixture.heartbeats)).not.toContain(TOKEN);
-  });
-
-  it('hands the token to no host that it is sent on to', async () => {
-    const elsewhere = await startGitServer({ token: 'another-token' });
-    const misleading = await startGitServer({ redirectTo: elsewhere.origin });
-    try {
-      useHost(misleading, TOKEN);
-      const start = await fixture.stage({ request: { selected_repository: 'owner/private' } });
-      await expect(fixture.activities().prepareRepository(start.taskId)).rejects.toMatchObject({
-        type: 'GitAuthenticationFailed',
-      });
-      expect(elsewhere.requests).not.toEqual([]);
-      expect(elsewhere.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
-    } finally {
-      await Promise.all([elsewhere.close(), misleading.close()]);
-    }
-  });
-
-  it('tells the agent when the setup script failed, and starts all the same', async () => {
-    const text = 'What about the compiler?';
-    llm.setScript({ steps: [finish('No compiler')] });
-    const start = await fixture.stage({
-      request: { selected_repository: 'owner/failing', initial_message: message(text) },
-    });
-    const activities = fixture.activities();
-    const { setup } = await prepare(start, activities);
-    expect(setup).toEqual({ exitCode: 3 });
-    expect(fixture.warnings).toMatchObject([
-      {
-        fields: { exitCode: 3, tail: 'cannot find the compiler' },
-        message: 'the setup script of the project failed',
-      },
-    ]);
-    await activities.createConversation(start.taskId);
-    await finished(start.conversationId);
-    expect(systemPromptFor(text)).toContain('cannot find the compiler');
-    expect(await fixture.conversations.read(start.conversationId)).toMatchObject({
-      tags: { setupexitcode: '3' },
-    });
-  });
-
-  it('outlives a hiccup of the host', async () => {
-    open.failWith(503, 1);
-    const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
-    expect(await fixture.activities().prepareRepository(start.taskId)).toMatchObject({
-      hasSetupScript: true,
-    });
-  });
-});
-
-describe('a repository that cannot be had', () => {
-  const failing = async (request: Record<string, unknown>) => {
-    const start = await fixture.stage({ request });
-    const failure = await fixture
-      .activities()
-      .prepareRepository(start.taskId)
-      .then(
-        () => new Error('it did not fail'),
-        (error: unknown) => error as Error,
-      );
-    const left = await readdir(start.workingDirectory).catch(() => []);
-    expect(left).toEqual([]); // neither a half clone nor anything else of the attempt
-    return failure;
-  };
-
-  it('because the branch does not exist fails the start and names it', async () => {
-    const failure = await failing({ selected_repository: 'owner/example', selected_branch: 'nope' });
-    expect(failure).toMatchObject({ type: 'BranchNotFound', nonRetryable: true });
-    expect(failure.message).toContain('The branch "nope" does not exist in owner/example');
-  });
-
-  it('because git would refuse the branch name fails before git is asked', async () => {
-    const before = open.requests.length;
-    const failure = await failing({
-      selected_repository: 'owner/example',
-      selected_branch: '--upload-pack=touch x',
-    });
-    expect(failure).toMatchObject({ type: 'InvalidBranchName', nonRetryable: true });
-    expect(open.requests.length).toBe(before);
-  });
-
-  it('because it is not there, or not for us, says what to do', async () => {
-    expect(await failing({ selected_repository: 'owner/nothing' })).toMatchObject({
-      type: 'GitTokenMissing',
-      message: expect.stringMatching(
-        /^Missing either Git token or valid repository: owner\/nothing/,
-      ) as string,
-    });
-    useHost(guarded);
-    expect(await failing({ selected_repository: 'owner/private' })).toMatchObject({
-      type: 'GitTokenMissing',
-      message: expect.stringMatching(
-        /^Missing either Git token or valid repository: .*Add a github token/,
-      ) as string,
-    });
-    useHost(guarded, 'a-token-that-is-wrong');
-    const refused = await failing({ selected_repository: 'owner/private' });
-    expect(refused).toMatchObject({ type: 'GitAuthenticationFailed' });
-    expect(refused.message).toMatch(/^Git provider authentication issue when getting remote URL/);
-    expect(refused.message).not.toContain('a-token-that-is-wrong');
-  });
-
-  it('because its name is none says so before anything is run', async () => {
-    expect(await failing({ selected_repository: 'owner/$(touch x)' })).toMatchObject({
-      type: 'InvalidRepository',
-    });
-  });
-});
-
-describe('a repository that is there already', () => {
-  it("is left as it is in the parent's sandbox, even without a token", async () => {
-    useHost(guarded, TOKEN);
-    const parent = await fixture.stage({ request: { selected_repository: 'owner/private' } });
-    await fixture.activities().prepareRepository(parent.taskId);
-    const project = join(parent.workingDirectory, 'private');
-    await writeFile(join(project, 'README.md'), 'unsaved work\n');
-    const branch = await git(project, 'rev-parse', '--abbrev-ref', 'HEAD');
-    useHost(guarded);
-    const child = await fixture.stage({
-      request: {
-        sandbox_id: 'parents',
-        parent_conversation_id: parent.conversationId,
-        selected_repository: 'owner/private',
-        selected_branch: 'feature/x',
-      },
-      workingDirectory: parent.workingDirectory,
-    });
-    expect(await fixture.activities().prepareRepository(child.taskId)).toMatchObject({
-      hasSetupScript: true,
-    });
-    expect(await readFile(join(project, 'README.md'), 'utf8')).toBe('unsaved work\n');
-    expect(await git(project, 'rev-parse', '--abbrev-ref', 'HEAD')).toBe(branch);
-  });
-
-  it('is switched to the branch that is asked for, unless that would cost work', async () => {
-    const first = await fixture.stage({ request: { selected_repository: 'owner/example' } });
-    await fixture.activities().prepareRepository(first.taskId);
-    const project = join(first.workingDirectory, 'example');
-    const again = (selected_branch: string) =>
-      fixture.stage({
-        request: { sandbox_id: 'given', selected_repository: 'owner/example', selected_branch },
-        workingDirectory: first.workingDirectory,
-      });
-    await fixture.activities().prepareRepository((await again('feature/x')).taskId);
-    expect(await git(project, 'rev-parse', '--abbrev-ref', 'HEAD')).toBe('feature/x');
-    await writeFile(join(project, 'feature.txt'), 'unsaved work\n');
-    await expect(fixture.activities().prepareRepository((await again('main')).taskId)).rejects.toMatchObject({
-      type: 'CheckoutFailed',
-      message: expect.stringContaining('feature.txt') as string,
-    });
-    expect(await readFile(join(project, 'feature.txt'), 'utf8')).toBe('unsaved work\n');
-  });
-
-  it('of another origin is not touched', async () => {
-    const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
-    const project = join(start.workingDirectory, 'example');
-    await mkdir(project, { recursive: true });
-    await writeFile(join(project, 'mine.txt'), 'mine');
-    await expect(fixture.activities().prepareRepository(start.taskId)).rejects.toMatchObject({
-      type: 'ProjectDirectoryOccupied',
-    });
-    expect(await readdir(project)).toEqual(['mine.txt']);
-  });
-});
-
-describe('a hook that is there already', () => {
-  it('is kept and runs after the one of the project, however often ours is installed', async () => {
-    const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
-    const activities = fixture.activities();
-    await activities.prepareRepository(start.taskId);
-    const project = join(start.workingDirectory, 'example');
-    const hook = join(project, '.git/hooks/pre-commit');
-    await writeFile(hook, '#!/bin/sh\necho before >> .git/checked\n', { mode: 0o755 });
-    await activities.installGitHooks(start.taskId);
-    const installed = await readFile(hook, 'utf8');
-    await activities.installGitHooks(start.taskId);
-    expect(await readFile(hook, 'utf8')).toBe(installed);
-    expect(await readFile(`${hook}.local`, 'utf8')).toContain('echo before');
-    await git(project, '-c', 'user.name=a', '-c', 'user.email=a@b.c', 'commit', '--allow-empty', '-m', 'x');
-    expect(await readFile(join(project, '.git/checked'), 'utf8')).toBe('checked\nbefore\n');
-    expect(await git(project, 'status', '--porcelain')).toBe('');
   });
 });
 
@@ -523,8 +174,8 @@ describe('an attempt that was interrupted', () => {
     await activities.createConversation(start.taskId);
     await fixture.activities({ attempt: 2 }).createConversation(start.taskId);
     await activities.createConversation(start.taskId); // as another start of the same conversation would
-    await finished(start.conversationId);
-    expect(await userMessages(start.conversationId)).toBe(1);
+    await bench.finished(start.conversationId);
+    expect(await bench.userMessages(start.conversationId)).toBe(1);
   });
 
   it('between the conversation and its message delivers the message', async () => {
@@ -540,8 +191,8 @@ describe('an attempt that was interrupted', () => {
       },
     });
     await fixture.activities({ attempt: 2 }).createConversation(start.taskId);
-    await finished(start.conversationId);
-    expect(await userMessages(start.conversationId)).toBe(1);
+    await bench.finished(start.conversationId);
+    expect(await bench.userMessages(start.conversationId)).toBe(1);
   });
 });
 
@@ -571,7 +222,7 @@ describe('a conversation that cannot be started', () => {
     const start = await fixture.stage({ request: { initial_message: message('Hello?') } });
     await prepare(start, fixture.activities());
     await fixture.activities().createConversation(start.taskId);
-    await finished(start.conversationId, 'error');
+    await bench.finished(start.conversationId, 'error');
   });
 
   it('is taken out of a sandbox that stays, as often as that is asked for', async () => {
@@ -588,7 +239,7 @@ describe('a conversation that cannot be started', () => {
 describe('what the agent is given', () => {
   it('are secrets of the request, the provider and the user, and the plan agent can plan', async () => {
     const text = 'Use the secrets';
-    useHost(guarded, TOKEN);
+    bench.useHost(guarded, TOKEN);
     fixture.customSecrets.set('MINE', { value: 'value-of-mine', description: 'one of mine' });
     llm.setScript({
       steps: [
@@ -605,22 +256,22 @@ describe('what the agent is given', () => {
     });
     await prepare(start, fixture.activities());
     await fixture.activities().createConversation(start.taskId);
-    await finished(start.conversationId);
+    await bench.finished(start.conversationId);
     const expected = (
       await run('bash', ['-c', `printf %s '${TOKEN}:value-of-mine:value-of-the-request' | sha256sum`])
     ).stdout;
     expect(await readFile(join(start.workingDirectory, 'seen.txt'), 'utf8')).toBe(expected);
-    expect(systemPromptFor(text)).toContain('one of mine');
-    expect(systemPromptFor(text)).not.toContain(TOKEN);
+    expect(bench.systemPromptFor(text)).toContain('one of mine');
+    expect(bench.systemPromptFor(text)).not.toContain(TOKEN);
 
     const plan = await fixture.stage({
       request: { agent_type: 'plan', initial_message: message('[[script:plan]] Plan it') },
     });
     await prepare(plan, fixture.activities());
     await fixture.activities().createConversation(plan.taskId);
-    await finished(plan.conversationId);
-    expect(systemPromptFor('[[script:plan]]')).toContain('PLANNING_BOUNDARY');
-    expect(systemPromptFor('[[script:plan]]')).toContain('TESTING AND VALIDATION');
+    await bench.finished(plan.conversationId);
+    expect(bench.systemPromptFor('[[script:plan]]')).toContain('PLANNING_BOUNDARY');
+    expect(bench.systemPromptFor('[[script:plan]]')).toContain('TESTING AND VALIDATION');
     expect(await exists(join(plan.workingDirectory, '.agents_tmp/PLAN.md'))).toBe(true);
   });
 
@@ -637,9 +288,9 @@ describe('what the agent is given', () => {
     const activities = fixture.activities({ deps: { skillsDirectory } });
     await prepare(start, activities);
     await activities.createConversation(start.taskId);
-    await finished(start.conversationId);
-    expect(systemPromptFor(text)).toContain('no running');
-    expect(systemPromptFor(text)).not.toContain('no singing');
+    await bench.finished(start.conversationId);
+    expect(bench.systemPromptFor(text)).toContain('no running');
+    expect(bench.systemPromptFor(text)).not.toContain('no singing');
     expect(fixture.warnings).toMatchObject([{ fields: { file: 'broken.md' } }]);
   });
 

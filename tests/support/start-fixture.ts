@@ -21,6 +21,7 @@ import { ConversationRepository } from '../../db/conversation-repository.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { AccessTokens } from '../../identity/access-token.js';
+import { randomSandboxId } from '../../identity/new-sandbox.js';
 import type { ProviderToken } from '../../identity/user-context.js';
 import { lookupHash, purposes, Vault } from '../../identity/vault.js';
 import type { SandboxHandle } from '../../sandboxes/backend.js';
@@ -97,7 +98,8 @@ export async function openStartFixture(): Promise<StartFixture> {
     address: '127.0.0.1',
     logger: { info: () => undefined, warn: () => undefined },
   });
-  const sandboxId = 'teststartsandbox';
+  // Processes of a sandbox are found by its id, those of another test file too.
+  const sandboxId = randomSandboxId();
   const handle = await backend.launch({
     sandboxId,
     specId: 'test',
