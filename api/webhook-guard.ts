@@ -10,10 +10,10 @@ export interface WebhookGuardDeps {
   sandboxes: Pick<SandboxRepository, 'findBySessionKeyHash'>;
   /** True where every sandbox has to have an owner: in all auth modes but `none`. */
   requireOwner: boolean;
+  /** Largest body in bytes: one post may hold a whole queue of events, and an event the whole output of a tool. */
+  bodyLimit: number;
 }
 
-/** One post may hold a whole queue of events, and an event the whole output of a tool. */
-const LARGEST_BODY = 256 * 1024 * 1024;
 /** Of a caller who may not post, no more than this is looked at. */
 const LARGEST_STRANGE_BODY = 1024 * 1024;
 
@@ -30,7 +30,7 @@ export async function readWebhook<Body>(
 ): Promise<{ sandbox: SandboxRecord; body: Body }> {
   const sandbox = await authenticated(deps, request.get('X-Session-API-Key'), pathSandboxId);
   const refused = sandbox instanceof HttpError;
-  const bytes = await rawBody(request, response, refused ? LARGEST_STRANGE_BODY : LARGEST_BODY).catch(
+  const bytes = await rawBody(request, response, refused ? LARGEST_STRANGE_BODY : deps.bodyLimit).catch(
     (error: unknown) => {
       throw refused ? sandbox : error;
     },

@@ -129,6 +129,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     }),
     ...webhookRoutes({
       sandboxes,
+      bodyLimit: config.server.webhookBodyLimitBytes,
       requireOwner: config.auth.strategy !== 'none',
       conversations: rows,
       residence: new ConversationResidence(database),

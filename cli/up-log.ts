@@ -12,9 +12,9 @@ export function upLogger(config: Config): Logger {
   const masker = secretsOf(config);
   if (config.log.json !== null) return createLogger(config.log, { masker });
   const directory = join(config.data.directory, 'logs');
-  mkdirSync(directory, { recursive: true });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   return createLogger(
     { ...config.log, json: true },
-    { masker, destination: destination({ dest: join(directory, 'callboard.log'), mkdir: true, sync: true }) },
+    { masker, destination: destination({ dest: join(directory, 'callboard.log'), sync: true, mode: 0o600 }) },
   );
 }

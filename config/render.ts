@@ -42,7 +42,6 @@ export function configurationDocument(): string {
     'Callboard reads its settings once, at the start: the environment wins over `config.toml`, which wins over the',
     'defaults. The file is the one given with `--config`, else `config.toml` in the data directory. An empty variable',
     'counts as not set. A name or value that is wrong stops the start with a message that lists all of them.',
-    '`./callboard doctor` prints what is in force and where it came from, secrets masked.',
     ...sections.flatMap((section) => [
       '',
       `## \`[${SETTINGS.find(({ path }) => path[0] === section)?.fileName.split('.')[0] ?? section}]\``,

@@ -39,6 +39,7 @@ flock -n 9 || exit ${LOCK_HELD}
 if [ -n "$(find "$dir/agent-server.log" -size +${LOG_LIMIT_KILOBYTES}k 2>/dev/null)" ]; then
   mv -f "$dir/agent-server.log" "$dir/agent-server.log.1"
 fi
+(umask 077 && : >>"$dir/agent-server.log") || exit 1
 exec >>"$dir/agent-server.log" 2>&1 || exit 1
 echo "${LAUNCH_LINE} at $(date -u +%Y-%m-%dT%H:%M:%SZ), pid $$"
 # What an earlier server of this sandbox has left running.

@@ -186,7 +186,7 @@ async function timedOut(
   const waited = `${Math.round(waitedMs / 100) / 10} s`;
   return new SandboxNotReady(
     'SandboxStartTimeout',
-    `The agent-server was not ready within ${waited}. ${probed(request, probes, answer)} ${quoted(log)} If the machine is merely slow, raise SANDBOX_STARTUP_GRACE_SECONDS.`,
+    `The agent-server was not ready within ${waited}. ${probed(request, probes, answer)} ${quoted(log)} If the machine is merely slow, raise SANDBOX_STARTUP_TIMEOUT_SECONDS.`,
     null,
     log,
   );

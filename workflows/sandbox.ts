@@ -41,6 +41,8 @@ const onHost = (hostId: string | undefined) => {
   const { boot } = proxyActivities<SandboxHostActivities>({
     taskQueue,
     startToCloseTimeout: '40m',
+    scheduleToStartTimeout: '3m', // no machine takes it: say so instead of waiting
+    scheduleToCloseTimeout: '45m',
     heartbeatTimeout: '10s',
     // With no wait for its end, a boot given up could still launch after the sandbox was destroyed.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

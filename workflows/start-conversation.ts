@@ -27,6 +27,7 @@ const wait = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
 /** One activity, however long the boot takes: the sandbox's actor decides when it has failed. */
 const { awaitSandbox } = proxyActivities<StartConversationActivities>({
   startToCloseTimeout: '45m',
+  scheduleToCloseTimeout: '50m', // a start ends by then, whatever happens to hosts
   heartbeatTimeout: '10s',
   cancellationType: wait,
   retry: { initialInterval: '200ms', maximumInterval: '5s' },

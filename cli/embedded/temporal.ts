@@ -141,6 +141,8 @@ function launch(options: EmbeddedTemporalOptions, paths: Paths, ports: Ports): P
       ...['server', 'start-dev', '--db-filename', paths.database],
       ...['--sqlite-pragma', 'journal_mode=WAL', '--sqlite-pragma', 'synchronous=NORMAL'],
       ...['--ip', '127.0.0.1', '--port', String(ports.frontend), '--ui-port', String(ports.ui)],
+      // Nothing of ours tells anybody outside that it runs.
+      ...['--dynamic-config-value', 'frontend.enableServerVersionCheck=false'],
       ...['--log-level', 'warn', ...attributes, ...(options.extraArgs ?? [])],
     ],
     logFile: paths.log,

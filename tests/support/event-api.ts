@@ -63,6 +63,7 @@ export async function startEventApi({ requireOwner = false, wrapEvents }: EventA
         residence: new ConversationResidence(database),
         events,
         requireOwner,
+        bodyLimit: 256 * 1024 * 1024,
         wakeConversation: (id) => void woken.push(id),
         onRunEnded: (id) => void ended.push(id),
         logger,
