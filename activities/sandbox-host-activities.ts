@@ -25,11 +25,18 @@ export interface SandboxHostDeps {
   environment: Record<string, string>;
   /** How long a boot may show no progress, in milliseconds. */
   startupTimeoutMs: number;
+  log: { info(fields: object, message: string): void };
   createClient: (target: { baseUrl: string; sessionApiKey: string }) => Pick<AgentServerClient, 'serverInfo'>;
 }
 
 /** Where a boot ended: here, or it has to go on at the host that claimed the sandbox before. */
 export type BootResult = { outcome: 'running'; hostId: string } | { outcome: 'elsewhere'; hostId: string };
+
+/** What an agent-server tells of itself. */
+interface AgentServerFacts {
+  version: string;
+  usableTools: string[];
+}
 
 /** How often a boot is tried with another port after somebody took the leased one. */
 const PORT_ATTEMPTS = 5;
@@ -37,6 +44,7 @@ const PORT_ATTEMPTS = 5;
 /** What only the machine that owns a sandbox can do. Each may run twice, so each first looks what is there. */
 export function createSandboxHostActivities(deps: SandboxHostDeps) {
   const { hostId, backend, sandboxes, vault, watcher } = deps;
+  const facts = new Map<string, Promise<AgentServerFacts>>();
 
   const rowOf = async (sandboxId: string): Promise<SandboxRecord> => {
     const row = await sandboxes.read(sandboxId);
@@ -62,6 +70,22 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     );
   };
 
+  /**
+   * Version and tools of the agent-server, asked once per spec and worker: sandboxes of one spec on one host run the
+   * same installation, and the question costs a fresh agent-server a second of importing.
+   */
+  const handshake = (specId: string, baseUrl: string, sessionApiKey: string): Promise<AgentServerFacts> => {
+    const asked = facts.get(specId);
+    if (asked) return asked;
+    const answer = deps
+      .createClient({ baseUrl, sessionApiKey })
+      .serverInfo()
+      .then((info) => ({ version: info.version ?? 'unknown', usableTools: info.usable_tools ?? [] }));
+    facts.set(specId, answer);
+    answer.catch(() => facts.delete(specId)); // the next sandbox asks again
+    return answer;
+  };
+
   const launchAndAwait = async (row: SandboxRecord, refused: Set<number>): Promise<void> => {
     const sandboxId = row.id;
     const [sessionApiKey, secretKey] = await Promise.all([
@@ -69,6 +93,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       vault.open(purposes.secretKey(sandboxId), row.secretKey),
     ]);
     const port = (await find(sandboxId))?.port ?? (await leasePort(sandboxId, refused));
+    const launchedAt = Date.now();
     const handle = await backend.launch({
       sandboxId,
       specId: row.specId,
@@ -90,14 +115,15 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       sessionApiKey,
       onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
     });
-    const info = await deps.createClient({ baseUrl: handle.url, sessionApiKey }).serverInfo();
+    deps.log.info({ sandboxId, bootMs: Date.now() - launchedAt }, 'agent-server answers');
+    const { version, usableTools } = await handshake(row.specId, handle.url, sessionApiKey);
     await sandboxes.setStatus(sandboxId, 'RUNNING', {
       handle: { ...handle },
       agentServerUrl: handle.url,
       workingDirectory: handle.workingDirectory,
       exposedUrls: [{ name: 'AGENT_SERVER', url: handle.url, port: handle.port }],
-      agentServerVersion: info.version ?? 'unknown',
-      usableTools: info.usable_tools ?? [],
+      agentServerVersion: version,
+      usableTools,
     });
     watcher.watch(sandboxId, handle, 'running');
   };

@@ -55,6 +55,7 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
       Object.entries(config.agentServer.environment).map(([name, value]) => [name, value.reveal()]),
     ),
     startupTimeoutMs: config.sandboxes.startupTimeoutSeconds * 1000,
+    log: logger,
     createClient: createAgentServerClient,
   });
   return { backend, watcher, activities };
