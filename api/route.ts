@@ -54,9 +54,9 @@ export interface RouteDefinition<
 
 /** Declares a route with the types of its schemas inferred. */
 export function route<
-  Params extends z.ZodType = z.ZodType<unknown>,
-  Query extends z.ZodType = z.ZodType<unknown>,
-  Body extends z.ZodType = z.ZodType<unknown>,
+  Params extends z.ZodType = z.ZodType,
+  Query extends z.ZodType = z.ZodType,
+  Body extends z.ZodType = z.ZodType,
 >(definition: RouteDefinition<Params, Query, Body>): RouteDefinition {
-  return definition as unknown as RouteDefinition;
+  return definition;
 }

@@ -65,7 +65,10 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     const present = await find(sandboxId);
     if (present) return present;
     if (process.platform !== 'linux') {
-      throw new SandboxRefusal('PlatformUnsupported', 'Process sandboxes need Linux: run Callboard on a Linux machine, or in a container.');
+      throw new SandboxRefusal(
+        'PlatformUnsupported',
+        'Process sandboxes need Linux: run Callboard on a Linux machine, or in a container.',
+      );
     }
     const argv = await resolveCommand(command);
     if (!(await isPortFree(address, port))) {
