@@ -35,7 +35,7 @@ export function productServices(config: Config, logger: Logger): Service[] {
           logger,
           signal,
         });
-        return { stop: () => worker.stop(), ended: worker.ended };
+        return { stop: () => worker.stopWithSandboxes(), ended: worker.ended };
       },
     },
   ];

@@ -9,6 +9,7 @@ import { createSandboxActors } from '../activities/sandbox-actors.js';
 import type { Config } from '../config/config.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
 import { openCore } from './core.js';
+import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
 import { registerSearchAttributes } from './search-attributes.js';
 import { connectWorker, temporalOptions } from './temporal-connection.js';
@@ -33,6 +34,11 @@ export interface RunningWorker {
   /** Settles when the worker has ended; rejects when it ended by a fault. */
   ended: Promise<void>;
   stop(): Promise<void>;
+  /**
+   * Stops, and ends the sandboxes of this machine too: they are PAUSED then, and go on in their directories when
+   * resumed. Those in which a start is under way are left alone, so that the start goes on after a restart.
+   */
+  stopWithSandboxes(): Promise<void>;
 }
 
 /** Options that every worker of a process shares. */
@@ -85,15 +91,27 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     const counts = await adoptSandboxes({ hostId, backend, sandboxes, watcher, actors });
     if (counts.adopted + counts.gone > 0) logger.info(counts, 'sandboxes of this machine looked through');
   }
+  const stopPolling = async (): Promise<void> => {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    await Promise.allSettled(runs);
+    await host?.watcher.stop();
+  };
+  const close = async (): Promise<void> => {
+    await connection.close();
+    await core.close();
+  };
   return {
     hostId,
     ended,
     async stop() {
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await Promise.allSettled(runs);
-      await host?.watcher.stop();
-      await connection.close();
-      await core.close();
+      await stopPolling();
+      await close();
+    },
+    async stopWithSandboxes() {
+      if (host) await restSandboxes(host, { hostId, sandboxes: core.sandboxes, actors });
+      await stopPolling();
+      if (host) await haltSandboxes(host, { hostId, sandboxes: core.sandboxes, logger });
+      await close();
     },
   };
 }

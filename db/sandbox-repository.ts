@@ -1,7 +1,7 @@
-import { and, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, notExists, notInArray, sql } from 'drizzle-orm';
 import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
 import type { Database } from './database.js';
-import { portLeases, sandboxes } from './schema/index.js';
+import { portLeases, sandboxes, startTasks } from './schema/index.js';
 
 /** Channel on which each change of a sandbox is announced; the payload is the sandbox id. */
 export const SANDBOX_CHANNEL = 'sandbox';
@@ -144,6 +144,32 @@ export class SandboxRepository {
           inArray(sandboxes.status, ['STARTING', 'RUNNING', 'PAUSED']),
         ),
       );
+  }
+
+  /** Running sandboxes of a host in which no start is under way. */
+  async restingOnHost(hostId: string): Promise<string[]> {
+    const rows = await this.database
+      .select({ id: sandboxes.id })
+      .from(sandboxes)
+      .where(
+        and(
+          eq(sandboxes.hostId, hostId),
+          isNull(sandboxes.deletedAt),
+          eq(sandboxes.status, 'RUNNING'),
+          notExists(
+            this.database
+              .select({ id: startTasks.id })
+              .from(startTasks)
+              .where(
+                and(
+                  eq(startTasks.sandboxId, sandboxes.id),
+                  notInArray(startTasks.status, ['READY', 'ERROR']),
+                ),
+              ),
+          ),
+        ),
+      );
+    return rows.map(({ id }) => id);
   }
 
   /** The port leased to a sandbox on a host, or null. */

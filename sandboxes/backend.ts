@@ -70,6 +70,8 @@ export interface SandboxBackend {
   pause(sandboxId: string, handle: SandboxHandle): Promise<void>;
   /** Thaws it; done already is fine. */
   resume(sandboxId: string, handle: SandboxHandle): Promise<void>;
+  /** Ends its processes and keeps its directory: a later launch goes on there. Gone already is fine. */
+  halt(sandboxId: string, handle: SandboxHandle): Promise<void>;
   /** Ends it and removes everything of it from this host; gone already is fine. */
   destroy(sandboxId: string, handle: SandboxHandle | null): Promise<void>;
   /** The last lines of its log, newest last; empty when there is none. */

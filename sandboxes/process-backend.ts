@@ -198,9 +198,7 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     }
   }
 
-  async function destroy(sandboxId: string, handle: SandboxHandle | null): Promise<void> {
-    const paths = pathsOf(sandboxId);
-    const record = handle ?? (await readRecord(paths));
+  async function endProcesses(sandboxId: string, record: SandboxHandle | null): Promise<void> {
     const identity = record && identityOf(record);
     const server = identity && (await statOf(identity));
     const tree = await processesOf(sandboxId, server?.pid);
@@ -216,6 +214,11 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     });
     if (!ended) throw new Error(`processes of sandbox ${sandboxId} do not end`);
     if (identity) ours.delete(keyOf(identity));
+  }
+
+  async function destroy(sandboxId: string, handle: SandboxHandle | null): Promise<void> {
+    const paths = pathsOf(sandboxId);
+    await endProcesses(sandboxId, handle ?? (await readRecord(paths)));
     await removeDirectories(paths);
     logger.info({ sandboxId }, 'sandbox removed');
   }
@@ -227,6 +230,7 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     inspect,
     pause: (sandboxId, handle) => settle(sandboxId, handle, { signal: 'SIGSTOP', done: 'paused' }),
     resume: (sandboxId, handle) => settle(sandboxId, handle, { signal: 'SIGCONT', done: 'running' }),
+    halt: endProcesses,
     destroy,
     logTail: (sandboxId, lines) => tailOf(pathsOf(sandboxId).log, lines),
     logSize: (sandboxId) => sizeOf(pathsOf(sandboxId).log),

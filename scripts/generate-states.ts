@@ -26,7 +26,7 @@ const START_MEANINGS: Record<StartStatus, string> = {
 const SANDBOX_MEANINGS: Record<SandboxStatus, string> = {
   STARTING: 'It exists, and its agent-server does not answer yet.',
   RUNNING: 'Its agent-server answers. Only now are its addresses and its key shown.',
-  PAUSED: 'All its processes are frozen; everything is kept.',
+  PAUSED: 'All its processes are frozen, or were ended with `up`; everything is kept.',
   ERROR: 'It could not be started or resumed; `detail` in its row says why. Its files are kept.',
   MISSING: 'Its process is gone. Its files are kept until it is deleted.',
 };
@@ -46,7 +46,6 @@ const HAPPENINGS: readonly Happening[] = [
   { from: 'STARTING', to: 'RUNNING', why: 'it answers' },
   { from: 'STARTING', to: 'ERROR', why: 'it cannot start' },
   { from: 'RUNNING', to: 'MISSING', why: 'its process ended' },
-  { from: 'PAUSED', to: 'MISSING', why: 'its process ended' },
   { from: 'PAUSED', to: 'ERROR', why: 'it cannot wake' },
 ];
 

@@ -164,7 +164,8 @@ export async function sandbox(initial: SandboxState): Promise<void> {
   };
 
   const observe = async (observation: SandboxObservation): Promise<void> => {
-    if (observation.state === 'gone' && (state.status === 'RUNNING' || state.status === 'PAUSED')) {
+    // A paused sandbox may lose its process and stay paused: to resume it is to start it again in its directory.
+    if (observation.state === 'gone' && state.status === 'RUNNING') {
       await become('MISSING', processEnded(observation.exitCode ?? null));
     } else if (observation.state === 'paused' && state.status === 'RUNNING') {
       await become('PAUSED');

@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { boolean, index, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+import { boolean, index, integer, jsonb, pgTable, text } from 'drizzle-orm/pg-core';
 import type { ConversationMetrics, ExecutionStatus } from '../../contract/conversation.js';
 import type { ConversationTrigger, GitProvider } from '../../contract/primitives.js';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { time } from './columns.js';
 
 /**
  * Metadata of conversations. The start owns repository, trigger, parent and sandbox; webhooks own model, statistics

@@ -10,8 +10,7 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
 import type { CallbackProcessor } from '../../contract/start-task.js';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { time } from './columns.js';
 
 /** Index of the event files, derived from them: answers search, count, paging and batch without reading a directory. */
 export const eventIndex = pgTable(

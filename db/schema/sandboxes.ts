@@ -1,16 +1,6 @@
-import {
-  index,
-  integer,
-  jsonb,
-  pgTable,
-  primaryKey,
-  text,
-  timestamp,
-  uniqueIndex,
-} from 'drizzle-orm/pg-core';
+import { index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import type { ExposedUrl, SandboxStatus } from '../../contract/sandbox.js';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { time } from './columns.js';
 
 /** One row per sandbox, mirroring its actor. A deleted sandbox keeps its row with `deleted_at`, hidden from lists. */
 export const sandboxes = pgTable(

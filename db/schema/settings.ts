@@ -1,6 +1,5 @@
-import { jsonb, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { jsonb, pgTable, primaryKey, text } from 'drizzle-orm/pg-core';
+import { time } from './columns.js';
 
 /** The owner of settings and secrets when there is no identity (auth mode none). */
 export const NO_USER = '';

@@ -7,12 +7,10 @@ import {
   pgTable,
   primaryKey,
   text,
-  timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
 import type { EffectiveStartRequest, StartStatus } from '../../contract/start-task.js';
-
-const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 });
+import { time } from './columns.js';
 
 /**
  * What a client asked for, written before its workflow is started. Large and secret things stay here, so that a

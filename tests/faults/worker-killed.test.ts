@@ -1,30 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { StartStatus, StartTask } from '../../contract/start-task.js';
 import { runStatus, sandboxesOf, streamOf, userMessage } from '../support/conversations.js';
+import { agentServersOf } from '../support/agent-server-processes.js';
 import { startGitServer, type GitServer } from '../support/git-server.js';
 import { startProduct, type Product } from '../support/product.js';
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
-
-/** Processes of this machine that are agent-servers of a sandbox. */
-function agentServersOf(sandboxId: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      const read = (file: string) => {
-        try {
-          return readFileSync(`/proc/${pid}/${file}`, 'utf8');
-        } catch {
-          return ''; // it ended while we looked
-        }
-      };
-      return (
-        read('cmdline').includes('openhands.agent_server') &&
-        read('environ').split('\0').includes(`CALLBOARD_SANDBOX_ID=${sandboxId}`)
-      );
-    });
-}
 
 describe('a start whose worker is killed with -9', () => {
   let llm: ScriptedLlm;

@@ -19,11 +19,10 @@ export const TEMPLATE_DATABASE = 'callboard_template';
 export default async function setup(): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), 'callboard-tests-'));
   const log = (message: string) => process.stderr.write(`[tests] ${message}\n`);
+  const cli = await ensureTemporalCli({ env: process.env, note: log });
   const [postgres, temporal, agentServer] = await Promise.all([
     startEmbeddedPostgres({ dataDir: directory, log }),
-    ensureTemporalCli({ env: process.env, note: log }).then((cli) =>
-      startEmbeddedTemporal({ cli, dataDir: directory, log }),
-    ),
+    startEmbeddedTemporal({ cli, dataDir: directory, log }),
     ensureAgentServer({
       env: process.env,
       version: PINNED_AGENT_SERVER,
@@ -40,6 +39,7 @@ export default async function setup(): Promise<() => Promise<void>> {
   await migrateDatabase(template.toString());
   process.env['TEST_DATABASE_URL'] = postgres.url;
   process.env['TEST_TEMPORAL_ADDRESS'] = temporal.address;
+  process.env['TEST_TEMPORAL_CLI'] = cli;
   process.env['AGENT_SERVER_COMMAND'] = agentServer.join(' ');
   return async () => {
     await temporal.stop();

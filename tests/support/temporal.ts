@@ -3,6 +3,8 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import {
   bundleWorkflowCode,
+  DefaultLogger,
+  Runtime,
   Worker,
   type WorkerOptions,
   type WorkflowBundleWithSourceMap,
@@ -38,14 +40,12 @@ export async function connectTemporal(): Promise<TestWorkflowEnvironment> {
 export const bundleWorkflows = (): Promise<WorkflowBundleWithSourceMap> =>
   bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: quiet });
 
-const quiet = {
-  log: () => undefined,
-  trace: () => undefined,
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: (message: string) => process.stderr.write(`${message}\n`),
-};
+/** What Temporal's libraries say in tests: errors of workers only; a failed activity is often what is tested. */
+const quiet = new DefaultLogger('ERROR');
+Runtime.install({
+  logger: quiet,
+  telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
+});
 
 /** A queue of its own for each test. */
 export const uniqueTaskQueue = (): string => `test-${randomUUID()}`;
