@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationSandboxSteps } from '../activities/conversation-activities.js';
@@ -64,6 +66,7 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       createClient: createAgentServerClient,
       publicUrl: config.server.publicUrl,
       skillsDirectory: config.data.skillsDirectory,
+      userSkillsDirectories: ['skills', 'microagents'].map((name) => join(homedir(), '.openhands', name)),
       limits,
       workspaceMayHoldFiles: false,
       log: logger,

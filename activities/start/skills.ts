@@ -33,6 +33,7 @@ export async function prepareSkills(
 ): Promise<void> {
   const start = await load(taskId);
   const project = await start.project();
+  const userDirectories = start.task.createdByUserId === null ? deps.userSkillsDirectories : [];
   const leaveOut = <Value>(what: string, instead: Value) => {
     return (error: unknown): Value => {
       scope.signal.throwIfAborted();
@@ -49,7 +50,7 @@ export async function prepareSkills(
     'loading skills and hooks',
     async (): Promise<PreparedSkills> => {
       const [server, sandbox, hookConfig] = await Promise.all([
-        serverSkills(deps, taskId),
+        localSkills(deps, taskId, [deps.skillsDirectory, ...userDirectories]),
         sandboxSkills(start, project, scope.signal).catch(leaveOut('skills', [])),
         projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
         mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
@@ -83,11 +84,16 @@ export function loadSkillsAhead(
   });
 }
 
-async function serverSkills(deps: StartPreparationDeps, taskId: string): Promise<SkillPayload[]> {
-  const { skills, refused } = await readServerSkills(deps.skillsDirectory);
-  for (const { file, reason } of refused)
+/** Skills in directories of this server: those of everybody first, then the user's own. */
+async function localSkills(
+  deps: Pick<StartPreparationDeps, 'log'>,
+  taskId: string,
+  directories: readonly string[],
+): Promise<SkillPayload[]> {
+  const found = await Promise.all(directories.map(readServerSkills));
+  for (const { file, reason } of found.flatMap(({ refused }) => refused))
     deps.log.warn({ taskId, file, reason }, 'a skill of this server cannot be used');
-  return skills;
+  return found.flatMap(({ skills }) => skills);
 }
 
 const projectHooks = async (

@@ -32,6 +32,8 @@ export interface StartPreparationDeps {
   publicUrl: string | null;
   /** Directory of the skills that every conversation gets; it need not exist. */
   skillsDirectory: string;
+  /** Directories of the skills of the one user of an instance without identity; they need not exist. */
+  userSkillsDirectories: readonly string[];
   limits: { cloneSeconds: number; setupScriptSeconds: number };
   /** Whether a new sandbox's working directory may hold files already (mounted volumes). */
   workspaceMayHoldFiles: boolean;

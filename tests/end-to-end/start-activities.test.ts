@@ -275,21 +275,27 @@ describe('what the agent is given', () => {
     expect(await exists(join(plan.workingDirectory, '.agents_tmp/PLAN.md'))).toBe(true);
   });
 
-  it('are the skills of this server, less those that the user has turned off', async () => {
+  it('are the skills of this server and of its user, less those that the user has turned off', async () => {
     const text = 'Which skills?';
     const skillsDirectory = join(fixture.sandboxDirectory, 'server-skills');
     await mkdir(skillsDirectory, { recursive: true });
     await writeFile(join(skillsDirectory, 'house.md'), 'House rule: no running.');
+    const userSkills = join(fixture.sandboxDirectory, 'user-skills');
+    await mkdir(userSkills, { recursive: true });
+    await writeFile(join(userSkills, 'mine.md'), 'My own rule: no whistling.');
     await writeFile(join(skillsDirectory, 'off.md'), 'House rule: no singing.');
     await writeFile(join(skillsDirectory, 'broken.md'), '---\nname: [\n---\nx');
     fixture.settings['disabled_skills'] = ['off'];
     llm.setScript({ steps: [finish('Done')] });
     const start = await fixture.stage({ request: { initial_message: message(text) } });
-    const activities = fixture.activities({ deps: { skillsDirectory } });
+    const activities = fixture.activities({
+      deps: { skillsDirectory, userSkillsDirectories: [userSkills, '/nowhere/at/all'] },
+    });
     await prepare(start, activities);
     await activities.createConversation(start.taskId);
     await bench.finished(start.conversationId);
     expect(bench.systemPromptFor(text)).toContain('no running');
+    expect(bench.systemPromptFor(text)).toContain('no whistling');
     expect(bench.systemPromptFor(text)).not.toContain('no singing');
     expect(fixture.warnings).toMatchObject([{ fields: { file: 'broken.md' } }]);
   });

@@ -184,6 +184,7 @@ export async function openStartFixture(): Promise<StartFixture> {
           createClient: createAgentServerClient,
           publicUrl: null,
           skillsDirectory: join(root, 'skills'),
+          userSkillsDirectories: [],
           limits: { cloneSeconds: 60, setupScriptSeconds: 60 },
           workspaceMayHoldFiles: false,
           log: { warn: (fields, message) => void fixture.warnings.push({ fields, message }) },
