@@ -77,7 +77,8 @@ export async function startApi({
       streams.endAll();
       await server.close(GRACE_MS);
       await hub.stop();
-      await connection.close();
+      // Temporal's client is left as it is: a call of its that waits to be repeated would throw out of a timer if its
+      // connection were closed, and the process ends anyway.
       await core.close();
     },
   };

@@ -350,7 +350,6 @@ describe('errors', () => {
   afterAll(async () => {
     await server.close();
     await unreachable.close();
-    await temporal.connection.close();
   });
 
   const answer = async (name: string) => {

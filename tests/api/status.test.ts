@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await Promise.all(servers.map((server) => server.close()));
-  await Promise.all([live.close(), deadDatabase.close(), deadTemporal.connection.close()]);
+  await Promise.all([live.close(), deadDatabase.close()]);
 });
 
 describe('status', () => {
