@@ -37,7 +37,7 @@ const PLAIN_ERROR: JsonSchema = {
 };
 
 /** Describes all routes; `/docs` and clients' generators read it. */
-export function openApiDocument(routes: readonly RouteDefinition[], version = '0.1.0'): OpenApiDocument {
+export function openApiDocument(routes: readonly RouteDefinition[], version = '0.2.0'): OpenApiDocument {
   const paths: OpenApiDocument['paths'] = {};
   for (const route of routes) {
     const path = route.path.replaceAll(':path}', '}');
