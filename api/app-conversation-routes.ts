@@ -61,11 +61,15 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
       query: Filter.extend({ page_id: z.string().optional(), limit: PageLimit }),
       responses: { 200: { description: 'A page of conversations.', schema: pageOf(AppConversation) } },
       async handle({ query, user }) {
-        const { records, nextPageId } = await conversations.search(visibleUserIds(user), toFilter(query), {
-          limit: query.limit,
-          pageId: query.page_id,
-        });
-        return { items: await views.list(records), next_page_id: nextPageId };
+        const { records, nextPageId } = await conversations.search(
+          await visibleUserIds(user),
+          toFilter(query),
+          {
+            limit: query.limit,
+            pageId: query.page_id,
+          },
+        );
+        return { items: await views.list(user, records), next_page_id: nextPageId };
       },
     }),
     route({
@@ -76,7 +80,7 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
       guard: 'user',
       query: Filter,
       responses: { 200: { description: 'How many match.', schema: z.int() } },
-      handle: ({ query, user }) => conversations.count(visibleUserIds(user), toFilter(query)),
+      handle: async ({ query, user }) => conversations.count(await visibleUserIds(user), toFilter(query)),
     }),
     route({
       method: 'get',
@@ -98,7 +102,7 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
           const quoted = malformed.map((id) => `'${id}'`).join(', ');
           throw new HttpError(400, `Invalid UUID format for ids: [${quoted}]`);
         }
-        return views.aligned(await conversations.batch(visibleUserIds(user), ids.map(hexId)));
+        return views.aligned(user, await conversations.batch(await visibleUserIds(user), ids.map(hexId)));
       },
     }),
   ];
@@ -117,12 +121,13 @@ function commandRoutes({ views, commands }: AppConversationRouteDeps): RouteDefi
       responses: {
         200: { description: 'The conversation afterwards.', schema: AppConversation },
         400: { description: 'A value cannot be right.' },
+        403: { description: 'It belongs to another member of the organization.' },
         404: { description: 'There is no such conversation.' },
       },
       async handle({ params, body, user }) {
         const changed = await commands.patch(user, params.conversation_id, body);
         if (!changed) throw notFound('unknown_app_conversation');
-        return views.one(changed);
+        return views.one(user, changed);
       },
     }),
     route({
@@ -135,6 +140,7 @@ function commandRoutes({ views, commands }: AppConversationRouteDeps): RouteDefi
       responses: {
         200: { description: 'It is gone; its agent and sandbox are being removed.', schema: Success },
         400: { description: 'The id is no UUID.' },
+        403: { description: 'It belongs to another member of the organization.' },
         404: { description: 'There is no such conversation.' },
       },
       async handle({ params: { conversation_id: id }, user }) {

@@ -6,9 +6,10 @@ import { GitProvider } from '../contract/primitives.js';
 import type { ConversationDeletion } from '../db/conversation-deletion.js';
 import type { ConversationReadModel, ListedConversation } from '../db/conversation-read-model.js';
 import type { ConversationChange, ConversationRepository } from '../db/conversation-repository.js';
-import { visibleUserIds, type UserContext } from '../identity/user-context.js';
+import { ownUserIds, visibleUserIds, type UserContext } from '../identity/user-context.js';
 import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
+import { othersThing, requireAuthor } from './authorship.js';
 import { HttpError } from './http-error.js';
 import { storable } from './storable-text.js';
 
@@ -41,13 +42,14 @@ export interface ConversationCommands {
   /**
    * Changes what the patch names; a new title goes on to the agent-server in the background.
    * @returns the conversation afterwards, null when it is missing or not the caller's
-   * @throws {HttpError} 400 for values that cannot be right
+   * @throws {HttpError} 400 for values that cannot be right, 403 for another member's conversation
    */
   patch(user: UserContext, id: string, patch: ConversationPatch): Promise<ListedConversation | null>;
   /**
    * Deletes a conversation with its sub-conversations, or cancels the start that would lead to it. When this returns,
    * nothing of it can be seen any more, and its actors are certain to remove the rest.
    * @returns false when it is missing or not the caller's
+   * @throws {HttpError} 403 for another member's conversation
    */
   delete(user: UserContext, id: string): Promise<boolean>;
 }
@@ -76,21 +78,24 @@ export function createConversationCommands(deps: ConversationCommandDeps): Conve
     async patch(user, id, given) {
       const patch = storable(given);
       checkPatch(patch);
-      const before = await conversations.read(visibleUserIds(user), id);
+      const users = await visibleUserIds(user);
+      const before = await conversations.read(users, id);
       if (!before) return null;
+      requireAuthor(user, before.conversation.createdByUserId, 'conversation');
       const change = changeOf(patch, before.conversation);
       if (Object.keys(change).length === 0) return before;
       await rows.patch(id, change);
       if (change.title) void pushTitle(before, change.title);
-      return conversations.read(visibleUserIds(user), id);
+      return conversations.read(users, id);
     },
 
     async delete(user, id) {
-      const users = visibleUserIds(user);
+      const users = ownUserIds(user);
       const marked = await deletion.markDeleted(users, id);
       if (!marked) {
         // Deleted before, perhaps by a request that could not reach the actor any more.
         if (await deletion.isDeleted(users, id)) await actors.deleteConversation(id);
+        else if (await conversations.read(await visibleUserIds(user), id)) throw othersThing('conversation');
         return false;
       }
       const told = await Promise.allSettled([

@@ -2,15 +2,22 @@ import { NO_METRICS, type AppConversation } from '../contract/conversation.js';
 import { wireDate } from '../contract/dates.js';
 import { dashedId, isUuid } from '../contract/ids.js';
 import type { ListedConversation } from '../db/conversation-read-model.js';
+import { isAuthor, type UserContext } from '../identity/user-context.js';
 import type { AgentServerAccess } from './agent-server-access.js';
 import type { LiveStatus } from './live-status.js';
 
-/** Makes of stored conversations what clients see, live members included (contract 3.1). */
+/**
+ * Makes of stored conversations what a client sees, live members included (contract 3.1). Only the author gets the key of
+ * the sandbox: its holder may do anything in it.
+ */
 export interface ConversationViews {
-  list(listed: readonly ListedConversation[]): Promise<AppConversation[]>;
+  list(user: UserContext, listed: readonly ListedConversation[]): Promise<AppConversation[]>;
   /** The same for a batch, in which null stands for what is not there. */
-  aligned(listed: readonly (ListedConversation | null)[]): Promise<(AppConversation | null)[]>;
-  one(listed: ListedConversation): Promise<AppConversation>;
+  aligned(
+    user: UserContext,
+    listed: readonly (ListedConversation | null)[],
+  ): Promise<(AppConversation | null)[]>;
+  one(user: UserContext, listed: ListedConversation): Promise<AppConversation>;
 }
 
 export function createConversationViews({
@@ -20,8 +27,9 @@ export function createConversationViews({
   agentServers: Pick<AgentServerAccess, 'sessionKey'>;
   liveStatus: LiveStatus;
 }): ConversationViews {
-  async function list(listed: readonly ListedConversation[]): Promise<AppConversation[]> {
-    const sandboxes = new Map(listed.map(({ sandbox }) => [sandbox.id, sandbox]));
+  async function list(user: UserContext, listed: readonly ListedConversation[]): Promise<AppConversation[]> {
+    const own = listed.filter(({ conversation }) => isAuthor(user, conversation.createdByUserId));
+    const sandboxes = new Map(own.map(({ sandbox }) => [sandbox.id, sandbox]));
     const [statuses, keys] = await Promise.all([
       liveStatus.of(listed),
       Promise.all(
@@ -33,7 +41,10 @@ export function createConversationViews({
     const keyOf = new Map(keys);
     return listed.map((item) => ({
       ...stored(item),
-      ...live(item, keyOf.get(item.sandbox.id) ?? null),
+      ...live(
+        item,
+        isAuthor(user, item.conversation.createdByUserId) ? (keyOf.get(item.sandbox.id) ?? null) : null,
+      ),
       execution_status: statuses.get(item.conversation.id) ?? null,
       ...profile(item.conversation),
     }));
@@ -41,13 +52,15 @@ export function createConversationViews({
 
   return {
     list,
-    async aligned(listed) {
+    async aligned(user, listed) {
       const present = listed.filter((item) => item !== null);
-      const shown = new Map((await list(present)).map((conversation) => [conversation.id, conversation]));
+      const shown = new Map(
+        (await list(user, present)).map((conversation) => [conversation.id, conversation]),
+      );
       return listed.map((item) => (item ? (shown.get(item.conversation.id) ?? null) : null));
     },
-    async one(listed) {
-      const [conversation] = await list([listed]);
+    async one(user, listed) {
+      const [conversation] = await list(user, [listed]);
       if (!conversation) throw new Error('a view of one conversation came out empty');
       return conversation;
     },

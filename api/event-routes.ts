@@ -52,8 +52,8 @@ export function eventRoutes({ events }: EventRouteDeps): RouteDefinition[] {
   return [...searchRoutes(events), ...countRoutes(events), ...batchRoutes(events)];
 }
 
-const queryOf = (user: UserContext, conversationId: string | null, filter: Filter) => ({
-  users: visibleUserIds(user),
+const queryOf = async (user: UserContext, conversationId: string | null, filter: Filter) => ({
+  users: await visibleUserIds(user),
   conversationId,
   kind: filter.kind__eq,
   timestampGte: filter.timestamp__gte,
@@ -67,7 +67,7 @@ function searchRoutes(events: EventRouteDeps['events']): RouteDefinition[] {
     conversationId: string | null,
     query: Filter & Paging,
   ): Promise<undefined> => {
-    const page = await events.search(queryOf(user, conversationId, query), {
+    const page = await events.search(await queryOf(user, conversationId, query), {
       sortOrder: query.sort_order,
       limit: query.limit,
       pageId: query.page_id,
@@ -116,14 +116,16 @@ function countRoutes(events: EventRouteDeps['events']): RouteDefinition[] {
       ...declared,
       path: '/api/v1/events/count',
       query: AnyConversation.extend(Filter.shape),
-      handle: ({ query, user }) => events.count(queryOf(user, query.conversation_id__eq ?? null, query)),
+      handle: async ({ query, user }) =>
+        events.count(await queryOf(user, query.conversation_id__eq ?? null, query)),
     }),
     route({
       ...declared,
       path: '/api/v1/conversation/{conversation_id}/events/count',
       params: OneConversation,
       query: Filter,
-      handle: ({ params, query, user }) => events.count(queryOf(user, params.conversation_id, query)),
+      handle: async ({ params, query, user }) =>
+        events.count(await queryOf(user, params.conversation_id, query)),
     }),
   ];
 }
@@ -140,7 +142,7 @@ function batchRoutes(events: EventRouteDeps['events']): RouteDefinition[] {
     }
     // What no event can be called is null like everything else that is not there.
     const known = ids.map((id) => (AgentEvent.shape.id.safeParse(id).success ? id : ''));
-    const found = await events.batch(conversationId, visibleUserIds(user), known);
+    const found = await events.batch(conversationId, await visibleUserIds(user), known);
     return sendText(response, `[${found.map((json) => json ?? 'null').join(',')}]`);
   };
   const declared = {

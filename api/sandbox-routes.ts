@@ -8,6 +8,7 @@ import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import type { Vault } from '../identity/vault.js';
 import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
+import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
 import { route, type RouteDefinition } from './route.js';
 import type { SandboxLimit } from './sandbox-limit.js';
@@ -36,6 +37,7 @@ const Path = z.object({ sandbox_id: z.string() });
 
 const ORDER_RESPONSES = {
   200: { description: 'The order is certain to be carried out.', schema: Success },
+  403: { description: 'It belongs to another member of the organization.' },
   404: { description: 'There is no such sandbox.' },
   503: { description: 'The workflow service does not answer.' },
 };
@@ -56,11 +58,11 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
       query: z.object({ page_id: z.string().optional(), limit: PageLimit }),
       responses: { 200: { description: 'A page of sandboxes.', schema: pageOf(SandboxInfo) } },
       async handle({ query, user }) {
-        const { records, nextPageId } = await list.search(visibleUserIds(user), {
+        const { records, nextPageId } = await list.search(await visibleUserIds(user), {
           limit: query.limit,
           pageId: query.page_id,
         });
-        const items = await Promise.all(records.map((row) => sandboxInfo(row, agentServers)));
+        const items = await Promise.all(records.map((row) => sandboxInfo(user, row, agentServers)));
         return { items, next_page_id: nextPageId };
       },
     }),
@@ -82,8 +84,8 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
             `Cannot request more than ${BATCH_LIMIT} sandboxes at once, got ${ids.length}`,
           );
         }
-        const records = await list.batch(visibleUserIds(user), ids);
-        return Promise.all(records.map(async (row) => row && (await sandboxInfo(row, agentServers))));
+        const records = await list.batch(await visibleUserIds(user), ids);
+        return Promise.all(records.map(async (row) => row && (await sandboxInfo(user, row, agentServers))));
       },
     }),
   ];
@@ -125,15 +127,16 @@ function startRoute({
       await limit.enforce(user.userId);
       const row = await sandboxes.read(sandboxId);
       if (!row) throw new Error(`sandbox ${sandboxId} was started but is not stored`);
-      return sandboxInfo(row, agentServers);
+      return sandboxInfo(user, row, agentServers);
     },
   });
 }
 
 function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): RouteDefinition[] {
   const mine = async (user: UserContext, sandboxId: string): Promise<SandboxRecord> => {
-    const row = await list.read(visibleUserIds(user), sandboxId);
+    const row = await list.read(await visibleUserIds(user), sandboxId);
     if (!row) throw notFound();
+    requireAuthor(user, row.createdByUserId, 'sandbox');
     return row;
   };
   return [

@@ -1,10 +1,15 @@
 import { wireDate } from '../contract/dates.js';
 import type { SandboxInfo } from '../contract/sandbox.js';
 import type { SandboxRecord } from '../db/sandbox-repository.js';
+import { isAuthor, type UserContext } from '../identity/user-context.js';
 import type { AgentServerAccess } from './agent-server-access.js';
 
-/** A sandbox as clients see it: key and addresses only while it is RUNNING (contract 5.1). */
+/**
+ * A sandbox as a client sees it: key and addresses only while it is RUNNING (contract 5.1), the key only for its author,
+ * since its holder may do anything in the sandbox.
+ */
 export async function sandboxInfo(
+  user: UserContext,
   row: SandboxRecord,
   agentServers: Pick<AgentServerAccess, 'sessionKey'>,
 ): Promise<SandboxInfo> {
@@ -14,7 +19,9 @@ export async function sandboxInfo(
     created_by_user_id: row.createdByUserId,
     sandbox_spec_id: row.specId,
     status: row.status,
-    session_api_key: await agentServers.sessionKey({ ...row, sealedSessionKey: row.sessionApiKey }),
+    session_api_key: isAuthor(user, row.createdByUserId)
+      ? await agentServers.sessionKey({ ...row, sealedSessionKey: row.sessionApiKey })
+      : null,
     exposed_urls: running ? row.exposedUrls : null,
     created_at: wireDate(row.createdAt),
   };

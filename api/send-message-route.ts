@@ -13,6 +13,7 @@ import type {
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import type { AgentServerAccess } from './agent-server-access.js';
+import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
 import { route, type RouteDefinition } from './route.js';
 
@@ -42,8 +43,9 @@ export type SendMessage = (
 /** @returns a function that throws {HttpError} as the contract's table says (3.9) */
 export function createSendMessage(deps: SendMessageDeps): SendMessage {
   return async (user, conversationId, message) => {
-    const listed = await deps.conversations.read(visibleUserIds(user), conversationId);
+    const listed = await deps.conversations.read(await visibleUserIds(user), conversationId);
     if (!listed) throw notFound(`Conversation ${dashedId(conversationId)} not found`);
+    requireAuthor(user, listed.conversation.createdByUserId, 'conversation');
     refuseUnlessRunning(listed);
     const agentServer = await deps.agentServers.of(listed);
     if (!agentServer) throw new HttpError(503, 'No agent server URL found for sandbox.');
@@ -98,6 +100,7 @@ export function sendMessageRoutes({ sendMessage }: { sendMessage: SendMessage })
       body: SendMessageRequest,
       responses: {
         200: { description: 'Delivered.', schema: MessageDelivered },
+        403: { description: 'It belongs to another member of the organization.' },
         404: { description: 'There is no such conversation, or no record of its sandbox.' },
         409: { description: 'The sandbox is paused or starting.' },
         410: { description: 'The sandbox no longer exists.' },

@@ -5,7 +5,7 @@ import type { ConversationReadModel } from '../db/conversation-read-model.js';
 import type { ConversationRepository } from '../db/conversation-repository.js';
 import type { StartTaskReadModel } from '../db/start-task-read-model.js';
 import type { StartTaskRepository } from '../db/start-task-repository.js';
-import { visibleUserIds, type UserContext } from '../identity/user-context.js';
+import { isAuthor, type UserContext } from '../identity/user-context.js';
 import { purposes, type Vault } from '../identity/vault.js';
 import type { Actors } from './actors.js';
 import { HttpError } from './http-error.js';
@@ -36,16 +36,11 @@ export type StartCommand = (order: StartOrder) => Promise<StartTask>;
 export function createStartCommand(deps: StartCommandDeps): StartCommand {
   const { vault, starts, tasks, actors } = deps;
 
-  const seen = (user: UserContext, owner: string | null): boolean => {
-    const users = visibleUserIds(user);
-    return users === null || (owner !== null && users.includes(owner));
-  };
-
   /** A conversation that did not come from a start, or is somebody else's, cannot be started. */
   async function refuseTakenId(conversationId: string, user: UserContext): Promise<void> {
     const row = await deps.conversationRows.read(conversationId);
     if (!row) return;
-    const mine = seen(user, row.createdByUserId) && row.deletedAt === null;
+    const mine = isAuthor(user, row.createdByUserId) && row.deletedAt === null;
     if (!mine || !(await tasks.knowsConversation(conversationId))) throw taken(conversationId);
   }
 
@@ -67,7 +62,7 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
       secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), JSON.stringify(secrets))),
       idempotencyKey,
     });
-    if (result.outcome === 'existing' && !seen(user, result.createdByUserId)) throw taken(conversationId);
+    if (result.outcome === 'existing' && !isAuthor(user, result.createdByUserId)) throw taken(conversationId);
     return { taskId: result.taskId, staged: result.outcome === 'staged' };
   }
 

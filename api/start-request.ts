@@ -3,6 +3,7 @@ import { MASK } from '../contract/masking.js';
 import type { EffectiveStartRequest, StartRequest } from '../contract/start-task.js';
 import type { ConversationReadModel } from '../db/conversation-read-model.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
+import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
 import { withPluginParameters } from './plugin-parameters.js';
 import { storable } from './storable-text.js';
@@ -18,7 +19,7 @@ export interface PreparedStart {
 
 /**
  * Works out what a start request asks for, before anything is stored (contract 3.3, 3.13).
- * @throws {HttpError} 404 for a parent that is not there, 400 for parts that do not go together
+ * @throws {HttpError} 404 for a parent that is not there, 403 for another member's, 400 for parts that do not go together
  */
 export async function prepareStart(
   given: StartRequest,
@@ -84,8 +85,9 @@ async function inheritedFromParent(
   conversations: Pick<ConversationReadModel, 'read'>,
 ): Promise<Inherited> {
   const parentId = request.parent_conversation_id;
-  const parent = parentId === null ? null : await conversations.read(visibleUserIds(user), parentId);
+  const parent = parentId === null ? null : await conversations.read(await visibleUserIds(user), parentId);
   if (parentId !== null && !parent) throw notFound(`Parent conversation not found: ${parentId}`);
+  if (parent) requireAuthor(user, parent.conversation.createdByUserId, 'conversation');
   const from = parent?.conversation;
   return {
     sandbox_id: request.sandbox_id ?? from?.sandboxId ?? null,

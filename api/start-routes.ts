@@ -10,6 +10,7 @@ const IDEMPOTENCY_KEY_LENGTH = 255;
 
 const FAILURES = {
   400: { description: 'Parts of the request do not go together.' },
+  403: { description: 'The parent conversation belongs to another member of the organization.' },
   404: { description: 'The parent conversation does not exist.' },
   409: { description: 'The conversation id is taken.' },
   503: { description: 'The workflow service does not answer; nothing was started.' },

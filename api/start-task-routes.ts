@@ -37,8 +37,8 @@ export function startTaskRoutes({
         limit: PageLimit,
       }),
       responses: { 200: { description: 'A page of start tasks.', schema: pageOf(StartTaskSchema) } },
-      handle: ({ query, user }) =>
-        tasks.search(visibleUserIds(user), toFilter(query), {
+      handle: async ({ query, user }) =>
+        tasks.search(await visibleUserIds(user), toFilter(query), {
           limit: query.limit,
           pageId: query.page_id,
           order: query.sort_order,
@@ -52,7 +52,7 @@ export function startTaskRoutes({
       guard: 'user',
       query: Filter,
       responses: { 200: { description: 'How many match.', schema: z.int() } },
-      handle: ({ query, user }) => tasks.count(visibleUserIds(user), toFilter(query)),
+      handle: async ({ query, user }) => tasks.count(await visibleUserIds(user), toFilter(query)),
     }),
     route({
       method: 'get',
@@ -72,7 +72,7 @@ export function startTaskRoutes({
             `Cannot request more than ${BATCH_LIMIT} start tasks at once, got ${query.ids.length}`,
           );
         }
-        return tasks.batch(visibleUserIds(user), query.ids);
+        return tasks.batch(await visibleUserIds(user), query.ids);
       },
     }),
   ];

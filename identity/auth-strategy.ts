@@ -22,5 +22,8 @@ export const NO_TOKENS: TokenProvider = {
   getAll: () => Promise.resolve(new Map()),
 };
 
-/** Who acts on routes that anybody may call: it owns nothing and has no tokens. */
-export const NOBODY: UserContext = { userId: null, authType: 'none', tokens: NO_TOKENS };
+/** Who acts on routes that anybody may call: it owns nothing, sees nothing and has no tokens. */
+export const NOBODY: UserContext = { userId: null, authType: 'nobody', tokens: NO_TOKENS };
+
+/** The server itself, where no user asked: webhooks, look-ups, sweeps. It sees everything and has no tokens. */
+export const INTERNAL: UserContext = { userId: null, authType: 'internal', tokens: NO_TOKENS };

@@ -3,7 +3,7 @@ import { pino, type Logger } from 'pino';
 import { createApp, type AppDeps } from '../../api/app.js';
 import { startServer } from '../../api/server.js';
 import type { RouteDefinition } from '../../api/route.js';
-import { NOBODY, type AuthStrategy } from '../../identity/auth-strategy.js';
+import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
 
 export interface TestServer {
   url: string;
@@ -15,7 +15,9 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-const EVERYBODY: AuthStrategy = { authenticate: () => Promise.resolve(NOBODY) };
+const EVERYBODY: AuthStrategy = {
+  authenticate: () => Promise.resolve({ userId: null, authType: 'none', tokens: NO_TOKENS }),
+};
 
 /** Starts the application; `close` stops it. */
 export async function startTestServer(
