@@ -5,6 +5,10 @@ import {
   createSandboxHostActivities,
   type SandboxHostActivities,
 } from '../activities/sandbox-host-activities.js';
+import {
+  createHostSweepActivities,
+  type HostSweepActivities,
+} from '../activities/sandbox-sweep-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
 import type { SandboxBackend } from '../sandboxes/backend.js';
@@ -16,7 +20,7 @@ import type { Core } from './core.js';
 export interface SandboxHost {
   backend: SandboxBackend;
   watcher: HostWatcher;
-  activities: SandboxHostActivities;
+  activities: SandboxHostActivities & HostSweepActivities;
 }
 
 export interface SandboxHostStart {
@@ -58,5 +62,7 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     log: logger,
     createClient: createAgentServerClient,
   });
-  return { backend, watcher, activities };
+  const { sandboxes } = core;
+  const sweep = createHostSweepActivities({ hostId, backend, sandboxes, watcher, actors, logger });
+  return { backend, watcher, activities: { ...activities, ...sweep } };
 }

@@ -5,6 +5,7 @@ import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationSandboxSteps } from '../activities/conversation-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
+import { createActorSweepActivities } from '../activities/sandbox-sweep-activities.js';
 import { createSandboxSteps } from '../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../activities/start-task-activities.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
@@ -39,6 +40,7 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
   };
   return {
     ...createSandboxRowActivities({ sandboxes }),
+    ...createActorSweepActivities({ sandboxes, actors, logger }),
     ...createStartTaskActivities({
       database,
       startTasks,

@@ -19,6 +19,8 @@ export interface HostWatcher {
   watch(sandboxId: string, handle: SandboxHandle, known?: 'running' | 'paused'): void;
   /** Stops watching; a look that is under way reports nothing any more. */
   unwatch(sandboxId: string): void;
+  /** Whether it is looked at. */
+  isWatching(sandboxId: string): boolean;
   /** Ends the watcher, after a report that is under way. */
   stop(): Promise<void>;
 }
@@ -66,6 +68,7 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
     unwatch(sandboxId) {
       watched.delete(sandboxId);
     },
+    isWatching: (sandboxId) => watched.has(sandboxId),
     async stop() {
       stopped = true;
       clearTimeout(timer);

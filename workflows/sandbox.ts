@@ -194,7 +194,9 @@ export async function sandbox(initial: SandboxState): Promise<void> {
   await CancellationScope.nonCancellable(async () => {
     while (!deleted) {
       await condition(() => mailbox.length > 0 || workflowInfo().continueAsNewSuggested);
-      const next = mailbox.shift();
+      // Nothing that was ordered before a deletion is worth doing any more.
+      const deletion = mailbox.findIndex(({ letter }) => letter.kind === 'delete');
+      const [next] = mailbox.splice(Math.max(deletion, 0), 1);
       if (next) {
         await deal(next.letter);
         const { status, detail, failureType } = state;

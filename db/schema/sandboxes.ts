@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import type { ExposedUrl, SandboxStatus } from '../../contract/sandbox.js';
 import { time } from './columns.js';
@@ -40,6 +41,10 @@ export const sandboxes = pgTable(
     index('sandboxes_user_created').on(table.createdByUserId, table.createdAt, table.id),
     index('sandboxes_created').on(table.createdAt, table.id),
     index('sandboxes_host').on(table.hostId),
+    // Few of many: rows of deleted sandboxes stay for ever.
+    index('sandboxes_alive')
+      .on(table.hostId, table.id)
+      .where(sql`deleted_at is null or status <> 'MISSING'`),
   ],
 );
 

@@ -1,0 +1,1 @@
+CREATE INDEX "sandboxes_alive" ON "sandboxes" USING btree ("host_id","id") WHERE deleted_at is null or status <> 'MISSING';
