@@ -18,11 +18,12 @@ export function isTemporalOutage(error: unknown): boolean {
   return isGrpcServiceError(grpc) && OUTAGE_CODES.has(grpc.code);
 }
 
-/** System errors, and PostgreSQL's own: shutting down, starting up, out of connections, connection failures. */
+/** System errors, and PostgreSQL's own: too slow, shutting down, starting up, out of connections, connection failures. */
 const DATABASE_CODES =
-  /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57P0[123]|53300|08...)$/;
+  /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57014|57P0[123]|53300|08...)$/;
 /** What the driver says without a code. */
-const DATABASE_MESSAGES = /^(timeout exceeded when trying to connect|Connection terminated)/;
+const DATABASE_MESSAGES =
+  /^(timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error)/;
 
 /** PostgreSQL cannot be reached; looks through what wraps the driver's error. */
 export function isDatabaseOutage(error: unknown): boolean {

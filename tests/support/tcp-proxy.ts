@@ -1,0 +1,66 @@
+/** A network between two programs that can be cut, or fall silent. */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+export class TcpProxy {
+  readonly #server: Server;
+  readonly #pairs = new Set<[Socket, Socket]>();
+  #silent = false;
+  #cutAt: string | null = null;
+
+  private constructor(target: { host: string; port: number }) {
+    this.#server = createServer((near) => this.#join(near, connect(target)));
+  }
+
+  static async open(target: { host: string; port: number }): Promise<TcpProxy> {
+    const proxy = new TcpProxy(target);
+    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Breaks the next connection over which this text is sent, before it arrives. */
+  cutAt(text: string): void {
+    this.#cutAt = text;
+  }
+
+  /** Lets nothing through in either direction, and keeps all connections. */
+  fallSilent(): void {
+    this.#silent = true;
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+  }
+
+  speak(): void {
+    this.#silent = false;
+    for (const pair of this.#pairs) for (const socket of pair) socket.resume();
+  }
+
+  async close(): Promise<void> {
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+  }
+
+  #join(near: Socket, far: Socket): void {
+    const pair: [Socket, Socket] = [near, far];
+    this.#pairs.add(pair);
+    const end = (): void => {
+      this.#pairs.delete(pair);
+      near.destroy();
+      far.destroy();
+    };
+    for (const socket of pair) socket.on('error', end).on('close', end);
+    near.on('data', (data: Buffer) => {
+      if (this.#cutAt !== null && data.includes(this.#cutAt)) {
+        this.#cutAt = null;
+        near.resetAndDestroy();
+        return;
+      }
+      far.write(data);
+    });
+    far.on('data', (data: Buffer) => near.write(data));
+    if (this.#silent) for (const socket of pair) socket.pause();
+  }
+}
