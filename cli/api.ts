@@ -10,6 +10,7 @@ import type { Config } from '../config/config.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { createNotificationHub } from '../db/notifications.js';
 import { createAuthStrategy } from '../identity/create-auth-strategy.js';
+import { encryptedData } from '../identity/data-converter.js';
 import { apiRoutes } from './api-routes.js';
 import { openCore } from './core.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
@@ -40,7 +41,11 @@ export async function startApi({
 }: ApiStart): Promise<RunningApi> {
   const core = await openCore(config, databaseUrl, logger);
   const connection: Connection = lazyConnection(await temporalOptions(config, temporalAddress));
-  const client = new Client({ connection, namespace: config.temporal.namespace });
+  const client = new Client({
+    connection,
+    namespace: config.temporal.namespace,
+    dataConverter: encryptedData(core.keys),
+  });
   const hub = createNotificationHub({ url: databaseUrl, logger });
   const streams = new StreamRegistry();
   const waker = createConversationWaker({

@@ -1,17 +1,18 @@
 import { openDatabase, type DatabaseConnection } from '../db/database.js';
 import { SandboxRepository } from '../db/sandbox-repository.js';
 import { createEventStore, type EventStore } from '../events/event-store.js';
-import { loadMasterKeys } from '../identity/keys.js';
+import type { KeyRing } from '../identity/key-ring.js';
+import { openKeyRing } from '../identity/keys.js';
 import { SecretsStore } from '../identity/secrets-store.js';
 import { SettingsStore } from '../identity/settings-store.js';
-import { Vault, type MasterKey } from '../identity/vault.js';
+import { Vault } from '../identity/vault.js';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 
 /** What API and worker share: the database, the key ring, and the stores made from them. */
 export interface Core {
   connection: DatabaseConnection;
-  keys: MasterKey[];
+  keys: KeyRing;
   vault: Vault;
   sandboxes: SandboxRepository;
   settings: SettingsStore;
@@ -22,10 +23,10 @@ export interface Core {
 
 /** Opens the database and reads the keys; nothing is connected yet. */
 export async function openCore(config: Config, databaseUrl: string, logger: Logger): Promise<Core> {
-  const keys = await loadMasterKeys({
-    secret: config.keys.master?.reveal() ?? null,
-    dataDirectory: config.data.directory,
-  });
+  const keys = await openKeyRing(
+    { secret: config.keys.master?.reveal() ?? null, dataDirectory: config.data.directory },
+    (err) => logger.error({ err }, 'the key file cannot be read any more; the keys read before stay in use'),
+  );
   const vault = new Vault(keys);
   const connection = openDatabase({
     url: databaseUrl,

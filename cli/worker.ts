@@ -12,6 +12,7 @@ import { openCore } from './core.js';
 import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
 import { registerSearchAttributes } from './search-attributes.js';
+import { encryptedData } from '../identity/data-converter.js';
 import { connectWorker, temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
 import { generalActivities } from './worker-activities.js';
@@ -64,7 +65,8 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const options = await temporalOptions(config, start.temporalAddress);
   const connection = await connectWorker(options, logger, start.signal);
   const { namespace } = config.temporal;
-  const client = new Client({ connection, namespace });
+  const dataConverter = encryptedData(core.keys);
+  const client = new Client({ connection, namespace, dataConverter });
   if (!(await registerSearchAttributes(client.connection, namespace))) {
     logger.warn({ namespace }, 'Temporal refused to register search attributes: register them by hand');
   }
@@ -74,7 +76,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
     : null;
   const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
-    Worker.create({ connection, namespace, ...COMMON, ...worker });
+    Worker.create({ connection, namespace, dataConverter, ...COMMON, ...worker });
   const workers = await Promise.all([
     create({
       taskQueue: TASK_QUEUE,

@@ -1,9 +1,8 @@
 /** The signed tokens with which agents fetch a user's git token (contract 8.1). */
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose';
-import { hkdfSync } from 'node:crypto';
 import { z } from 'zod';
 import { GitProvider } from '../contract/primitives.js';
-import type { MasterKey } from './vault.js';
+import { DerivedKeys, type KeyRing, type MasterKey } from './key-ring.js';
 
 /** Whose token of which provider its holder may fetch. */
 export interface AccessGrant {
@@ -24,33 +23,28 @@ const Claims = z.object({
 
 /** Issues and verifies access tokens: JWS, HS256, key id in `kid`; the newest key signs, all verify. */
 export class AccessTokens {
-  readonly #keys = new Map<string, Uint8Array>();
-  readonly #newest: string;
+  readonly #keys: DerivedKeys;
 
   /**
    * @param keys the master keys, newest first; none is an error.
    * @param lifetimeSeconds how long a token is good for.
    */
   constructor(
-    keys: readonly MasterKey[],
+    keys: KeyRing | readonly MasterKey[],
     private readonly lifetimeSeconds: number = LIFETIME_SECONDS,
   ) {
-    const [newest] = keys;
-    if (!newest) throw new Error('access tokens need at least one master key');
-    this.#newest = newest.id;
-    for (const { id, secret } of keys) {
-      this.#keys.set(id, new Uint8Array(hkdfSync('sha256', secret, '', 'callboard access token', 32)));
-    }
+    this.#keys = new DerivedKeys(keys, 'callboard access token', 'sign');
   }
 
   /** @param now time of issue. */
   async issue({ userId, providerType }: AccessGrant, now = new Date()): Promise<string> {
     const issued = Math.floor(now.getTime() / 1000);
+    const { id, key } = await this.#keys.newest();
     return new SignJWT({ user_id: userId, provider_type: providerType })
-      .setProtectedHeader({ alg: 'HS256', kid: this.#newest })
+      .setProtectedHeader({ alg: 'HS256', kid: id })
       .setIssuedAt(issued)
       .setExpirationTime(issued + this.lifetimeSeconds)
-      .sign(this.#key(this.#newest));
+      .sign(key);
   }
 
   /**
@@ -60,7 +54,7 @@ export class AccessTokens {
   async verify(token: string, now = new Date()): Promise<AccessGrant> {
     try {
       const { kid } = decodeProtectedHeader(token);
-      const { payload } = await jwtVerify(token, this.#key(kid ?? this.#newest), {
+      const { payload } = await jwtVerify(token, await this.#key(kid ?? ''), {
         algorithms: ['HS256'],
         currentDate: now,
       });
@@ -76,8 +70,8 @@ export class AccessTokens {
     }
   }
 
-  #key(id: string): Uint8Array {
-    const key = this.#keys.get(id);
+  async #key(id: string) {
+    const key = await this.#keys.find(id);
     if (!key) throw new InvalidAccessToken();
     return key;
   }

@@ -1,9 +1,9 @@
 /** The master keys: given, or made once in the data directory. */
 import { createHash, randomBytes } from 'node:crypto';
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { MasterKey } from './vault.js';
+import { KeyRing, type MasterKey } from './key-ring.js';
 
 /** The file in the data directory; whoever loses it loses every stored secret. */
 export const KEY_FILE = '.keys';
@@ -20,15 +20,55 @@ export class KeyRingError extends Error {
   override readonly name = 'KeyRingError';
 }
 
+/** Where the master keys are: in a setting, or else in the data directory. */
+export interface KeyPlace {
+  /** Value of JWT_SECRET, or null. */
+  secret: string | null;
+  dataDirectory: string;
+}
+
+/**
+ * The key ring of this installation; one that lives in the key file follows the file, so that a rotation needs no
+ * restart.
+ * @param onProblem told when the file cannot be read any more; the keys known by then stay in use.
+ * @throws {KeyRingError}
+ */
+export async function openKeyRing(place: KeyPlace, onProblem: (error: unknown) => void): Promise<KeyRing> {
+  if (place.secret !== null) return new KeyRing(await loadMasterKeys(place));
+  const path = join(place.dataDirectory, KEY_FILE);
+  let seen = await versionOf(path); // before it is read: a change in between is then seen as one
+  const keys = await loadMasterKeys(place);
+  return new KeyRing(keys, {
+    async changed() {
+      const version = await versionOf(path);
+      if (version === seen) return null;
+      const content = await readKeyFile(path);
+      if (content === null) throw new KeyRingError(`The key file ${path} is gone: restore it from a backup.`);
+      const changed = parseKeys(content, path);
+      seen = version;
+      return changed;
+    },
+    onProblem,
+  });
+}
+
+/** Differs whenever the file was replaced. */
+async function versionOf(path: string): Promise<string | null> {
+  try {
+    const { ino, size, mtimeMs } = await stat(path);
+    return `${ino}/${size}/${mtimeMs}`;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
+
 /**
  * Reads the key ring: from `secret` (one key, or a JSON list of keys, newest first), else from the key file, which is
  * made when there is none. Several processes may do so at once: one makes it, all read the same.
  * @throws {KeyRingError}
  */
-export async function loadMasterKeys(options: {
-  secret: string | null;
-  dataDirectory: string;
-}): Promise<MasterKey[]> {
+export async function loadMasterKeys(options: KeyPlace): Promise<MasterKey[]> {
   if (options.secret !== null) return parseKeys(options.secret, 'JWT_SECRET');
   const path = join(options.dataDirectory, KEY_FILE);
   const present = await readKeyFile(path);
@@ -38,7 +78,11 @@ export async function loadMasterKeys(options: {
   return parseKeys((await readKeyFile(path)) ?? '', path);
 }
 
-function parseKeys(content: string, source: string): MasterKey[] {
+/**
+ * The keys that a setting or a key file holds.
+ * @throws {KeyRingError}
+ */
+export function parseKeys(content: string, source: string): MasterKey[] {
   const text = content.trim();
   const entries = text.startsWith('[') ? parseList(text, source) : [text];
   return entries.map((entry) => {

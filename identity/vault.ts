@@ -1,36 +1,34 @@
 import { CompactEncrypt, compactDecrypt, decodeProtectedHeader } from 'jose';
-import { createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { DerivedKeys, type KeyRing, type MasterKey } from './key-ring.js';
 
-/** One master key; the newest encrypts, all decrypt. */
-export interface MasterKey {
-  id: string;
-  /** At least 32 bytes of key material. */
-  secret: Uint8Array;
-}
+export type { MasterKey } from './key-ring.js';
+
+/** Told of each text that is sealed or opened: from then on this process knows it, and must not show it. */
+export type PlainListener = (purpose: string, plain: string) => void;
 
 /**
  * Encrypts what must not lie in the clear: JWE compact, `dir` + A256GCM, key id in `kid`, so that keys can rotate.
  * What is encrypted is bound to a purpose (`session key of sandbox …`): a row's value moved elsewhere does not open.
  */
 export class Vault {
-  readonly #keys = new Map<string, Uint8Array>();
-  readonly #newest: string;
+  readonly #keys: DerivedKeys;
 
   /** @param keys newest first; none is an error. */
-  constructor(keys: readonly MasterKey[]) {
-    const [newest] = keys;
-    if (!newest) throw new Error('the vault needs at least one master key');
-    this.#newest = newest.id;
-    for (const key of keys) {
-      this.#keys.set(key.id, new Uint8Array(hkdfSync('sha256', key.secret, '', 'callboard vault', 32)));
-    }
+  constructor(
+    keys: KeyRing | readonly MasterKey[],
+    private readonly onPlain: PlainListener | null = null,
+  ) {
+    this.#keys = new DerivedKeys(keys, 'callboard vault', 'encrypt');
   }
 
   /** Encrypts a text for one purpose. */
   async seal(purpose: string, plain: string): Promise<string> {
+    this.onPlain?.(purpose, plain);
+    const { id, key } = await this.#keys.newest();
     return new CompactEncrypt(new TextEncoder().encode(plain))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: this.#newest, purpose })
-      .encrypt(this.#key(this.#newest));
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: id, purpose })
+      .encrypt(key);
   }
 
   /**
@@ -38,10 +36,28 @@ export class Vault {
    * @throws {VaultError} when the key is unknown, the text was changed, or it was sealed for something else.
    */
   async open(purpose: string, sealed: string): Promise<string> {
+    const plain = await this.#open(purpose, sealed);
+    this.onPlain?.(purpose, plain);
+    return plain;
+  }
+
+  /**
+   * The same text under the newest key; null when that is what it is under already.
+   * @throws {VaultError} as {@link open}
+   */
+  async reseal(sealed: string): Promise<string | null> {
+    const { kid, purpose } = headerOf(sealed);
+    const { id } = await this.#keys.newest();
+    if (kid === id) return null;
+    if (purpose === undefined) throw new VaultError('it says nothing of its purpose');
+    return this.seal(purpose, await this.#open(purpose, sealed));
+  }
+
+  async #open(purpose: string, sealed: string): Promise<string> {
     try {
-      const header = decodeProtectedHeader(sealed) as { kid?: string; purpose?: string };
+      const header = headerOf(sealed);
       if (header.purpose !== purpose) throw new VaultError('it was encrypted for another purpose');
-      const { plaintext } = await compactDecrypt(sealed, this.#key(header.kid ?? ''));
+      const { plaintext } = await compactDecrypt(sealed, await this.#key(header.kid ?? ''), ALGORITHMS);
       return new TextDecoder().decode(plaintext);
     } catch (error) {
       if (error instanceof VaultError) throw error;
@@ -49,10 +65,31 @@ export class Vault {
     }
   }
 
-  #key(id: string): Uint8Array {
-    const key = this.#keys.get(id);
+  async #key(id: string) {
+    const key = await this.#keys.find(id);
     if (!key) throw new VaultError(`the master key ${id.slice(0, 16)} is not in the key ring`);
     return key;
+  }
+}
+
+const ALGORITHMS = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
+
+/** What a sealed text says of itself, unverified. */
+function headerOf(sealed: string): { kid?: string; purpose?: string } {
+  try {
+    return decodeProtectedHeader(sealed) as { kid?: string; purpose?: string };
+  } catch (error) {
+    throw new VaultError('it is no sealed text', { cause: error });
+  }
+}
+
+/** The id of the master key that a text is sealed with; null for a text that is not sealed. */
+export function keyIdOfSealed(sealed: string): string | null {
+  try {
+    return headerOf(sealed).kid ?? null;
+  } catch (error) {
+    if (error instanceof VaultError) return null;
+    throw error;
   }
 }
 
@@ -77,6 +114,7 @@ export const purposes = {
   sessionKey: (sandboxId: string) => `sandbox/${sandboxId}/session-key`,
   secretKey: (sandboxId: string) => `sandbox/${sandboxId}/secret-key`,
   startSecrets: (taskId: string) => `start/${taskId}/secrets`,
+  startArtifact: (taskId: string, name: string) => `start/${taskId}/artifact/${name}`,
   settings: (userId: string) => `settings/${userId}`,
   secret: (userId: string, kind: string, name: string) => `secret/${userId}/${kind}/${name}`,
 } as const;

@@ -10,7 +10,7 @@ export function workflowBundleOptions(root) {
   const interceptors = optional('workflows/interceptors.ts');
   return {
     workflowsPath: join(root, 'workflows/index.ts'),
-    failureConverterPath: optional('workflows/failure-converter.ts'),
+    failureConverterPath: join(root, 'workflows/failure-converter.cjs'),
     payloadConverterPath: optional('workflows/payload-converter.ts'),
     workflowInterceptorModules: interceptors ? [interceptors] : [],
     // Workers refuse a bundle without its source map. One without the sources themselves is half the

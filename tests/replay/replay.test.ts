@@ -4,7 +4,8 @@ import { bundleWorkflowCode, Worker, type WorkflowBundleWithSourceMap } from '@t
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bundleWorkflows } from '../support/temporal.js';
+import { FAILURE_CONVERTER_PATH } from '../../identity/data-converter.js';
+import { bundleWorkflows, dataConverter } from '../support/temporal.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const HISTORIES = readdirSync(here('./histories')).filter((file) => file.endsWith('.json'));
@@ -14,7 +15,10 @@ describe('a recorded run can be continued by the code of today', () => {
   let wrongTwin: WorkflowBundleWithSourceMap;
   beforeAll(async () => {
     workflowBundle = await bundleWorkflows();
-    wrongTwin = await bundleWorkflowCode({ workflowsPath: here('./wrong-twin.ts') });
+    wrongTwin = await bundleWorkflowCode({
+      workflowsPath: here('./wrong-twin.ts'),
+      failureConverterPath: FAILURE_CONVERTER_PATH,
+    });
   });
 
   it('and there is one of every actor', () => {
@@ -26,15 +30,15 @@ describe('a recorded run can be continued by the code of today', () => {
   // <version>--<workflow>--<case>.json
   it.each(HISTORIES)('%s', async (file) => {
     const history: unknown = JSON.parse(readFileSync(here(`./histories/${file}`), 'utf8'));
-    await Worker.runReplayHistory({ workflowBundle }, history, file);
+    await Worker.runReplayHistory({ workflowBundle, dataConverter }, history, file);
   });
 
   it('while code that takes other steps is found out', async () => {
     const file = HISTORIES.find((name) => name.includes('--conversation--'))!;
     const history: unknown = JSON.parse(readFileSync(here(`./histories/${file}`), 'utf8'));
-    await expect(Worker.runReplayHistory({ workflowBundle: wrongTwin }, history, file)).rejects.toThrow(
-      DeterminismViolationError,
-    );
+    await expect(
+      Worker.runReplayHistory({ workflowBundle: wrongTwin, dataConverter }, history, file),
+    ).rejects.toThrow(DeterminismViolationError);
   });
 
   it('because one copy of protobufjs is installed: histories can be written as JSON', () => {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { required } from './environment.js';
+import { TEST_MASTER_SECRET } from './master-key.js';
 import { connectTemporal } from './temporal.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -80,6 +81,8 @@ export async function startProduct({ env = {} }: ProductOptions = {}): Promise<P
     AGENT_SERVER_COMMAND: required('AGENT_SERVER_COMMAND'),
     PORT: String(port),
     LOG_JSON: '1',
+    // The same as that of the client in `temporal`, which could not read anything else.
+    JWT_SECRET: TEST_MASTER_SECRET,
     ...env,
   };
   const product: Product = {

@@ -1,6 +1,6 @@
 /**
  * Records the histories that later versions must be able to replay: `node --import tsx tests/support/record-histories.ts`
- * once per release. Payloads come from fakes, not from people.
+ * once per release. Payloads come from fakes, not from people, and are encrypted with the master key of the tests.
  */
 import { WithStartWorkflowOperation } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
@@ -31,7 +31,8 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { FakeConversation } from './fake-conversation.js';
 import { FakeHost } from './fake-host.js';
 import { FakePhases } from './fake-phases.js';
-import { bundleWorkflows, createTestWorker } from './temporal.js';
+import { withoutStacks } from './recorded-payloads.js';
+import { bundleWorkflows, createTestWorker, dataConverter } from './temporal.js';
 
 const HISTORIES = fileURLToPath(new URL('../replay/histories/', import.meta.url));
 
@@ -45,6 +46,7 @@ const temporal = await startEmbeddedTemporal({
 const environment = await TestWorkflowEnvironment.createFromExistingServer({
   address: temporal.address,
   namespace: 'default',
+  client: { dataConverter },
 });
 const workflowBundle = await bundleWorkflows();
 const host = new FakeHost('recorded-host');
@@ -77,7 +79,7 @@ async function record(name: string, run: (id: string) => Promise<string>): Promi
   const workflowId = await run(randomUUID());
   const handle = workflow.getHandle(workflowId);
   await handle.result().catch((err: unknown) => log(`${name} ended with ${String(err)}, as it should`));
-  const history: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()));
+  const history: unknown = await withoutStacks(JSON.parse(historyToJSON(await handle.fetchHistory())));
   writeFileSync(file, JSON.stringify(history, withoutTraces, 1));
   log(`wrote ${file}`);
 }

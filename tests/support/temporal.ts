@@ -11,8 +11,10 @@ import {
 } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { encryptedData, FAILURE_CONVERTER_PATH } from '../../identity/data-converter.js';
 import { registerSearchAttributes } from '../../cli/search-attributes.js';
 import { required } from './environment.js';
+import { TEST_KEYS } from './master-key.js';
 
 export const WORKFLOWS_PATH = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
 
@@ -33,12 +35,19 @@ export async function connectTemporal(): Promise<TestWorkflowEnvironment> {
   } finally {
     await connection.close();
   }
-  return TestWorkflowEnvironment.createFromExistingServer({ address, namespace });
+  return TestWorkflowEnvironment.createFromExistingServer({ address, namespace, client: { dataConverter } });
 }
+
+/** Payloads and failures are encrypted in tests as they are in the product. */
+export const dataConverter = encryptedData(TEST_KEYS);
 
 /** The product's workflows, bundled from source; once per test file. */
 export const bundleWorkflows = (): Promise<WorkflowBundleWithSourceMap> =>
-  bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: quiet });
+  bundleWorkflowCode({
+    workflowsPath: WORKFLOWS_PATH,
+    failureConverterPath: FAILURE_CONVERTER_PATH,
+    logger: quiet,
+  });
 
 /** What Temporal's libraries say in tests: errors of workers only; a failed activity is often what is tested. */
 const quiet = new DefaultLogger('ERROR');
@@ -57,6 +66,7 @@ export function createTestWorker(
   return Worker.create({
     connection: environment.nativeConnection,
     namespace: environment.namespace ?? 'default',
+    dataConverter,
     maxHeartbeatThrottleInterval: '1s',
     ...options,
   });
