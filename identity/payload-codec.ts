@@ -43,7 +43,9 @@ export class PayloadEncryption implements PayloadCodec {
 
   /** @throws {PayloadLocked} for a payload of ours whose key is gone, or that was changed. */
   async decode(payloads: Payload[]): Promise<Payload[]> {
-    return Promise.all(payloads.map((payload) => (isEncrypted(payload) ? this.#open(payload) : payload)));
+    return Promise.all(
+      payloads.map(async (payload) => (isEncrypted(payload) ? this.#open(payload) : payload)),
+    );
   }
 
   async #open({ data }: Payload): Promise<Payload> {

@@ -77,7 +77,7 @@ const ALGORITHMS = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorith
 /** What a sealed text says of itself, unverified. */
 function headerOf(sealed: string): { kid?: string; purpose?: string } {
   try {
-    return decodeProtectedHeader(sealed) as { kid?: string; purpose?: string };
+    return decodeProtectedHeader(sealed);
   } catch (error) {
     throw new VaultError('it is no sealed text', { cause: error });
   }
