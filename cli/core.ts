@@ -54,8 +54,11 @@ export async function openCore(config: Config, databaseUrl: string, logger: Logg
     events: createEventStore({
       directory: config.data.directory,
       database,
-      onMissingFile: (location) =>
-        logger.error({ location }, 'the file of an indexed event is gone: restore it from a backup'),
+      onDamage: ({ dropped, ...damaged }) => {
+        // What is dropped is fetched again, or has been reported once; what is not, the disk does not give out.
+        if (dropped) logger.warn({ damaged }, 'an event file was damaged; the event counts as not stored');
+        else logger.error({ damaged }, 'an event file cannot be read: check the disk, run callboard doctor');
+      },
     }),
     close: () => connection.close(),
   };

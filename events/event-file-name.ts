@@ -22,6 +22,12 @@ export function timestampOfFileName(name: string): EventTimestamp | null {
   return `${year}-${month}-${day}T${hour}:${minute}:${second}.${micros}Z`;
 }
 
+/** The event's id in a file's name; null where the name holds only a hash of it, or is no name of ours. */
+export function idOfFileName(name: string): string | null {
+  const id = /^\d{8}T\d{12}_[^_]+_(.+)$/.exec(name)?.[1];
+  return id !== undefined && PLAIN_ID.test(id) ? id : null;
+}
+
 /** `~` is in no plain id, so that no id can be chosen to collide with another's hash. */
 const hashedId = (id: string): string =>
   `${cleaned(id, LONGEST_CLEANED_ID)}~${createHash('sha256').update(id).digest('hex').slice(0, 32)}`;

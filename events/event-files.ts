@@ -1,8 +1,8 @@
 /** The event files themselves: the authority over what was said and done in a conversation. */
 import pLimit from 'p-limit';
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { systemDisk, type EventDisk } from './event-disk.js';
 
 export interface EventFile {
   /** Made by `eventFileName`. */
@@ -16,74 +16,116 @@ const OPEN_FILES = 32;
 /** Conversations remembered as having a durable directory. */
 const REMEMBERED = 10_000;
 
-/** `<persistence directory>/v1/events/<conversation id>/<file>`. */
+/** `<persistence directory>/v1/events/<conversation id>/<file>`; what is set aside lies beside it in `v1/quarantine`. */
 export class EventFiles {
+  readonly #base: string;
   readonly #root: string;
+  readonly #quarantine: string;
   readonly #limit = pLimit(OPEN_FILES);
   readonly #durableDirectories = new Set<string>();
   #rootReady: Promise<void> | null = null;
 
-  constructor(persistenceDirectory: string) {
-    this.#root = join(resolve(persistenceDirectory), 'v1', 'events');
+  constructor(
+    persistenceDirectory: string,
+    private readonly disk: EventDisk = systemDisk,
+  ) {
+    this.#base = resolve(persistenceDirectory);
+    this.#root = join(this.#base, 'v1', 'events');
+    this.#quarantine = join(this.#base, 'v1', 'quarantine');
   }
 
   /**
-   * Writes files so that each appears whole or not at all; they are durable after {@link makeDurable}.
+   * Writes files so that each appears whole or not at all; they are durable after {@link makeDurable}. No name appears
+   * before all contents are on disk: what fails for lack of space leaves nothing behind.
    * All writes have ended when this returns or throws.
    */
   async write(conversationId: string, files: readonly EventFile[]): Promise<void> {
     if (files.length === 0) return;
     await this.#prepareRoot();
     const directory = this.#directoryOf(conversationId);
-    await mkdir(directory, { recursive: true });
-    const written = await Promise.allSettled(
-      files.map((file) => this.#limit(() => writeWhole(directory, file))),
-    );
-    const failure = written.find((result) => result.status === 'rejected');
-    if (failure) throw failure.reason;
+    await this.disk.makeDirectory(directory);
+    const staged = files.map(({ name, content }) => ({
+      temporary: join(directory, `.${randomUUID()}${TEMPORARY}`),
+      target: join(directory, fileNameOnly(name)),
+      content,
+    }));
+    try {
+      await this.#each(staged, ({ temporary, content }) => this.disk.writeNew(temporary, content));
+      await this.#each(staged, ({ temporary, target }) => this.disk.rename(temporary, target));
+    } catch (error) {
+      // What cannot be removed now either is found by `reindex`.
+      await Promise.allSettled(staged.map(({ temporary }) => this.disk.remove(temporary)));
+      throw error;
+    }
   }
 
   /** Makes the names of the files written so far survive a power cut. */
   async makeDurable(conversationId: string): Promise<void> {
-    await synced(this.#directoryOf(conversationId));
+    await this.disk.syncDirectory(this.#directoryOf(conversationId));
     if (this.#durableDirectories.has(conversationId)) return;
-    await synced(this.#root);
+    await this.disk.syncDirectory(this.#root);
     if (this.#durableDirectories.size >= REMEMBERED) this.#durableDirectories.clear();
     this.#durableDirectories.add(conversationId);
   }
 
   /** The content of a file; null when there is no such file (any more). */
-  async read(conversationId: string, name: string): Promise<string | null> {
-    const file = join(this.#directoryOf(conversationId), fileNameOnly(name));
-    try {
-      return await this.#limit(() => readFile(file, 'utf8'));
-    } catch (error) {
-      if (isNotFound(error)) return null;
-      throw error;
-    }
+  read(conversationId: string, name: string): Promise<string | null> {
+    const path = join(this.#directoryOf(conversationId), fileNameOnly(name));
+    return this.#limit(() => this.disk.read(path));
+  }
+
+  /** Whether the conversation has a directory: where it has none, a missing file may be a disk that is not mounted. */
+  async hasDirectory(conversationId: string): Promise<boolean> {
+    return (await this.disk.modifiedAt(this.#directoryOf(conversationId))) !== null;
   }
 
   /** Removes files that are not wanted after all. */
   async remove(conversationId: string, names: readonly string[]): Promise<void> {
     const directory = this.#directoryOf(conversationId);
-    await Promise.all(names.map((name) => rm(join(directory, fileNameOnly(name)), { force: true })));
+    await this.#each(names, (name) => this.disk.remove(join(directory, nameOnly(name))));
+  }
+
+  /**
+   * Moves a file out of the conversation to where nobody reads it as an event, for a person to look at.
+   * @returns where it is now
+   */
+  async setAside(conversationId: string, name: string): Promise<string> {
+    const directory = join(this.#quarantine, conversationId);
+    await this.disk.makeDirectory(directory);
+    const target = join(directory, `${nameOnly(name)}.${randomUUID().slice(0, 8)}`);
+    await this.disk.rename(join(this.#directoryOf(conversationId), name), target);
+    await this.disk.syncDirectory(directory);
+    return target;
+  }
+
+  /** Gives a file the name that belongs to its event; durable after {@link makeDurable}. */
+  async rename(conversationId: string, name: string, wanted: string): Promise<void> {
+    const directory = this.#directoryOf(conversationId);
+    await this.disk.rename(join(directory, nameOnly(name)), join(directory, fileNameOnly(wanted)));
+  }
+
+  /** When a file was written; null when it is gone. */
+  modifiedAt(conversationId: string, name: string): Promise<Date | null> {
+    return this.disk.modifiedAt(join(this.#directoryOf(conversationId), nameOnly(name)));
   }
 
   /** Removes all files of a conversation; one that has none is fine. */
   async removeConversation(conversationId: string): Promise<void> {
     this.#durableDirectories.delete(conversationId);
-    await rm(this.#directoryOf(conversationId), { recursive: true, force: true });
+    await this.disk.removeTree(this.#directoryOf(conversationId));
+    await this.disk.removeTree(join(this.#quarantine, conversationId));
   }
 
-  /** Ids of all conversations that have files. Reads a directory: for rebuilding the index only. */
+  /** Ids of all conversations that have files, in order. Reads a directory: for rebuilding the index only. */
   async conversations(): Promise<string[]> {
-    return (await namesIn(this.#root)).filter((name) => CONVERSATION_ID.test(name));
+    const ids: string[] = [];
+    for await (const name of this.disk.names(this.#root)) if (CONVERSATION_ID.test(name)) ids.push(name);
+    return ids.sort();
   }
 
-  /** Names of a conversation's files in order of time. Reads a directory: for rebuilding the index only. */
-  async names(conversationId: string): Promise<string[]> {
-    const names = await namesIn(this.#directoryOf(conversationId));
-    return names.filter((name) => !name.startsWith('.')).sort();
+  /** Every name in a conversation's directory, in no order. Reads a directory: for rebuilding the index only. */
+  names(conversationId: string): AsyncIterable<string> {
+    return this.disk.names(this.#directoryOf(conversationId));
   }
 
   #directoryOf(conversationId: string): string {
@@ -94,64 +136,45 @@ export class EventFiles {
 
   /** Made once per process; tried again after a failure. */
   #prepareRoot(): Promise<void> {
-    this.#rootReady ??= makeDirectories(this.#root).catch((error: unknown) => {
+    this.#rootReady ??= this.#makeDirectories(this.#root).catch((error: unknown) => {
       this.#rootReady = null;
       throw error;
     });
     return this.#rootReady;
   }
+
+  /** Makes a directory and those above it that are missing, and their names durable. */
+  async #makeDirectories(directory: string): Promise<void> {
+    const first = await this.disk.makeDirectory(directory);
+    // Also where all were there: a process that was killed may have made them and not come to this.
+    const top = first === undefined || first.startsWith(this.#base) ? join(this.#base, 'v1') : first;
+    for (let made = directory; made.startsWith(top); made = dirname(made))
+      await this.disk.syncDirectory(dirname(made));
+  }
+
+  /** Works on all items, a limited number at a time; when one fails, the others have ended before this throws. */
+  async #each<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
+    const results = await Promise.allSettled(items.map((item) => this.#limit(() => work(item))));
+    const failure = results.find((result) => result.status === 'rejected');
+    if (failure) throw failure.reason;
+  }
 }
 
 const CONVERSATION_ID = /^[0-9a-f]{32}$/;
+const TEMPORARY = '.tmp';
 
-/** Under a temporary name first, in the same directory: a rename within it is atomic. */
-async function writeWhole(directory: string, { name, content }: EventFile): Promise<void> {
-  const temporary = join(directory, `.${randomUUID()}.tmp`);
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(content, 'utf8');
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, join(directory, fileNameOnly(name)));
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-/** Makes a directory and those above it that are missing, and their names durable. */
-async function makeDirectories(directory: string): Promise<void> {
-  const first = await mkdir(directory, { recursive: true });
-  if (first === undefined) return;
-  for (let made = directory; made.startsWith(first); made = dirname(made)) await synced(dirname(made));
-}
-
-async function synced(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (isNotFound(error)) return [];
-    throw error;
-  }
-}
+/** Whether a name is one under which a file is written before it gets its own. */
+export const isTemporaryName = (name: string): boolean => name.startsWith('.') && name.endsWith(TEMPORARY);
 
 /** Names come from `eventFileName` or from the index; neither has a separator in it. */
 function fileNameOnly(name: string): string {
-  if (name.startsWith('.') || /[/\\\0]/.test(name)) throw new Error('an event file name has no path in it');
-  return name;
+  if (name.startsWith('.')) throw new Error('an event file name does not begin with a dot');
+  return nameOnly(name);
 }
 
-const isNotFound = (error: unknown): boolean =>
-  error instanceof Error && (error as NodeJS.ErrnoException).code === 'ENOENT';
+function nameOnly(name: string): string {
+  if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name)) {
+    throw new Error('an event file name has no path in it');
+  }
+  return name;
+}

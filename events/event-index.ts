@@ -82,18 +82,27 @@ export async function addToIndex(
   return { added: new Map(rows.map(({ id, fileName }) => [id, fileName])), queued: rows[0]?.queued ?? 0 };
 }
 
+/** File names of those of the ids that are indexed, by id. */
+export async function indexedFileNames(
+  executor: Executor,
+  conversationId: string,
+  ids: readonly string[],
+): Promise<Map<string, string>> {
+  if (ids.length === 0) return new Map();
+  const rows = await executor
+    .select({ id: eventIndex.eventId, fileName: eventIndex.fileName })
+    .from(eventIndex)
+    .where(and(eq(eventIndex.conversationId, conversationId), inArray(eventIndex.eventId, [...ids])));
+  return new Map(rows.map(({ id, fileName }) => [id, fileName]));
+}
+
 /** Reads the index. Every method reads as many rows as it returns, or counts by index alone. */
 export class EventIndex {
   constructor(private readonly database: Database) {}
 
   /** File names of those of the ids that are indexed, by id; whoever asks. */
-  async fileNames(conversationId: string, ids: readonly string[]): Promise<Map<string, string>> {
-    if (ids.length === 0) return new Map();
-    const rows = await this.database
-      .select({ id: eventIndex.eventId, fileName: eventIndex.fileName })
-      .from(eventIndex)
-      .where(and(eq(eventIndex.conversationId, conversationId), inArray(eventIndex.eventId, [...ids])));
-    return new Map(rows.map(({ id, fileName }) => [id, fileName]));
+  fileNames(conversationId: string, ids: readonly string[]): Promise<Map<string, string>> {
+    return indexedFileNames(this.database, conversationId, ids);
   }
 
   /** The files of a page, and the cursor of the next one. */

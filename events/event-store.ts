@@ -7,6 +7,8 @@ import { lockConversationEvents } from '../db/callback-repository.js';
 import type { Database } from '../db/database.js';
 import type { VisibleUsers } from '../db/paging.js';
 import { conversations, eventIndex } from '../db/schema/index.js';
+import { createHealer, readIndexed, type DamagedEvent } from './damage.js';
+import type { EventDisk } from './event-disk.js';
 import { EventFiles } from './event-files.js';
 import {
   addToIndex,
@@ -22,8 +24,13 @@ export interface EventStoreOptions {
   /** The persistence directory; events are below `v1/events` in it. */
   directory: string;
   database: Database;
-  /** Told of an index entry whose file is gone: somebody has to restore it. Its event is left out of answers. */
-  onMissingFile?: (location: EventLocation) => void;
+  /** In the place of the machine's own. */
+  disk?: EventDisk;
+  /**
+   * Told of an indexed event whose file is damaged. It is left out of answers; where it was `dropped` it may be fetched
+   * again, otherwise somebody has to look.
+   */
+  onDamage?: (damaged: DamagedEvent) => void;
 }
 
 export interface IngestResult {
@@ -40,9 +47,13 @@ const PARALLEL_COMMITS = 4;
  * The events of all conversations: files are the authority, the index in PostgreSQL is derived from them and answers
  * every question, so that no request reads a directory, or more files than the page it returns.
  */
-export function createEventStore({ directory, database, onMissingFile }: EventStoreOptions) {
-  const files = new EventFiles(directory);
+export function createEventStore({ directory, database, disk, onDamage }: EventStoreOptions) {
+  const files = new EventFiles(directory, disk);
   const index = new EventIndex(database);
+  const watchers = onDamage ? [onDamage] : [];
+  const healer = createHealer({ files, database }, (damaged) => {
+    for (const watch of watchers) watch(damaged);
+  });
   const commitLimit = pLimit(PARALLEL_COMMITS);
 
   /** Batches of one conversation that arrive together share one directory sync and one transaction. */
@@ -100,9 +111,10 @@ export function createEventStore({ directory, database, onMissingFile }: EventSt
   async function readAll(locations: readonly EventLocation[]): Promise<(string | null)[]> {
     return Promise.all(
       locations.map(async (location) => {
-        const json = await files.read(location.conversationId, location.fileName);
-        if (json === null) onMissingFile?.(location);
-        return json;
+        const reading = await readIndexed(files, location);
+        if ('json' in reading) return reading.json;
+        healer.heal(location, reading.damage);
+        return null;
       }),
     );
   }
@@ -163,6 +175,12 @@ export function createEventStore({ directory, database, onMissingFile }: EventSt
       const known = await index.fileNames(conversationId, ids);
       return ids.filter((id) => !known.has(id));
     },
+
+    /** Has damage told to one more listener, from now on. */
+    watchDamage: (watch: (damaged: DamagedEvent) => void): void => void watchers.push(watch),
+
+    /** Resolves when no repair of damage found by readers is under way. */
+    repaired: (): Promise<void> => healer.idle(),
 
     /** Removes all events of a conversation; repeated, it does no harm. */
     async deleteConversation(conversationId: string): Promise<void> {

@@ -29,7 +29,7 @@ beforeAll(async () => {
   store = createEventStore({
     directory,
     database: connection.database,
-    onMissingFile: ({ fileName }) => missingFiles.push(fileName),
+    onDamage: ({ fileName }) => missingFiles.push(fileName),
   });
 });
 afterAll(async () => {
@@ -166,6 +166,7 @@ describe('stored events', () => {
     const name = (await filesOf(conversation)).find((file) => file.endsWith(lost.id));
     await rm(join(directory, 'v1', 'events', conversation, String(name)));
     expect(await store.batch(conversation, null, [kept.id, lost.id])).toEqual([JSON.stringify(kept), null]);
+    await store.repaired();
     expect(missingFiles).toContain(name);
   });
 });

@@ -1,0 +1,71 @@
+/** The file system as the event store uses it: few operations, each of which a test can make fail or cut off. */
+import { mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
+
+/** Every method but those that say otherwise throws the system error (`ENOSPC`, `EIO`, …). */
+export interface EventDisk {
+  /** Makes a directory and those above it; the first one that was made, or undefined when all were there. */
+  makeDirectory(path: string): Promise<string | undefined>;
+  /** Writes a file that is not there yet; its content survives a power cut, its name only after {@link syncDirectory}. */
+  writeNew(path: string, content: string): Promise<void>;
+  /** Gives a file another name, in one step; what had that name is replaced. */
+  rename(from: string, to: string): Promise<void>;
+  /** Makes the names in a directory survive a power cut. */
+  syncDirectory(path: string): Promise<void>;
+  /** The content of a file; null when there is none. */
+  read(path: string): Promise<string | null>;
+  /** The names in a directory in no order, one by one; nothing when there is no such directory. */
+  names(path: string): AsyncIterable<string>;
+  /** When a file was written last; null when there is none. */
+  modifiedAt(path: string): Promise<Date | null>;
+  /** Removes a file; one that is not there is fine. */
+  remove(path: string): Promise<void>;
+  /** Removes a directory with all that is in it; one that is not there is fine. */
+  removeTree(path: string): Promise<void>;
+}
+
+/** The disk of this machine. */
+export const systemDisk: EventDisk = {
+  makeDirectory: (path) => mkdir(path, { recursive: true }),
+
+  async writeNew(path, content) {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      await file.writeFile(content, 'utf8');
+      await file.datasync(); // the size is part of it; times are not needed
+    } finally {
+      await file.close();
+    }
+  },
+
+  rename,
+
+  async syncDirectory(path) {
+    const directory = await open(path, 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  },
+
+  read: (path) => unlessMissing(() => readFile(path, 'utf8')),
+
+  async *names(path) {
+    const directory = await unlessMissing(() => opendir(path, { bufferSize: 1_000 }));
+    if (directory === null) return;
+    for await (const { name } of directory) yield name;
+  },
+
+  modifiedAt: (path) => unlessMissing(async () => (await stat(path)).mtime),
+  remove: (path) => rm(path, { force: true }),
+  removeTree: (path) => rm(path, { recursive: true, force: true }),
+};
+
+async function unlessMissing<Result>(look: () => Promise<Result>): Promise<Result | null> {
+  try {
+    return await look();
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
+}
