@@ -1,7 +1,9 @@
 import type { Logger } from 'pino';
 import type { AgentServerClient } from '../agent-server/client.js';
+import type { ExposedUrl } from '../contract/sandbox.js';
 import type { ListedConversation, SandboxOfConversation } from '../db/conversation-read-model.js';
 import { purposes, type Vault } from '../identity/vault.js';
+import { directAddress, exposedTo, type ClientAddress } from './gateway/client-addresses.js';
 
 /** What the API itself asks of an agent-server. */
 export type AgentServerCalls = Pick<AgentServerClient, 'conversations' | 'patchConversation' | 'sendMessage'>;
@@ -13,6 +15,8 @@ export interface AgentServerAccessDeps {
   vault: Pick<Vault, 'open'>;
   connect: ConnectAgentServer;
   logger: Pick<Logger, 'warn' | 'error'>;
+  /** How clients reach an agent-server; directly unless given. */
+  clientAddress?: ClientAddress;
 }
 
 /** Reaches the agent-servers behind conversations. */
@@ -21,6 +25,8 @@ export interface AgentServerAccess {
   sessionKey(
     sandbox: Pick<SandboxOfConversation, 'id' | 'status' | 'sealedSessionKey'>,
   ): Promise<string | null>;
+  /** The addresses of a RUNNING sandbox as clients are told them; null in every other state. */
+  exposedUrls(sandbox: Pick<SandboxOfConversation, 'id' | 'status' | 'exposedUrls'>): ExposedUrl[] | null;
   /** The agent-server of a conversation; null unless its sandbox is RUNNING and has an address. */
   of(conversation: Pick<ListedConversation, 'sandbox'>): Promise<AgentServerCalls | null>;
 }
@@ -29,6 +35,7 @@ export function createAgentServerAccess({
   vault,
   connect,
   logger,
+  clientAddress = directAddress,
 }: AgentServerAccessDeps): AgentServerAccess {
   const sessionKey: AgentServerAccess['sessionKey'] = async ({ id, status, sealedSessionKey }) => {
     if (status !== 'RUNNING' || sealedSessionKey === null) return null;
@@ -42,6 +49,8 @@ export function createAgentServerAccess({
   };
   return {
     sessionKey,
+    exposedUrls: ({ id, status, exposedUrls }) =>
+      status === 'RUNNING' && exposedUrls ? exposedTo(clientAddress, id, exposedUrls) : null,
     async of({ sandbox }) {
       if (sandbox.agentServerUrl === null) return null;
       const key = await sessionKey(sandbox);

@@ -3,6 +3,7 @@ import express, { type Express, type RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.js';
 import type { AuthStrategy } from '../identity/auth-strategy.js';
+import { rememberOrigin } from './gateway/client-addresses.js';
 import { docsPage, docsSecurityPolicy } from './docs-page.js';
 import { errorHandler, sendJson } from './errors.js';
 import { corsHeaders } from './middleware/cors.js';
@@ -18,12 +19,14 @@ export interface AppDeps {
   auth: AuthStrategy;
   logger: Logger;
   server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'>;
+  /** Serves what agent-servers serve; asked after the server's own routes. */
+  gateway?: RequestHandler | null;
   /** Told of each request that is more than a look at the server's health. */
   onActivity?: () => void;
 }
 
 /** Composes the application; it listens nowhere yet. */
-export function createApp({ routes, auth, logger, server, onActivity }: AppDeps): {
+export function createApp({ routes, auth, logger, server, gateway, onActivity }: AppDeps): {
   app: Express;
   openApi: OpenApiDocument;
 } {
@@ -37,6 +40,7 @@ export function createApp({ routes, auth, logger, server, onActivity }: AppDeps)
   app.set('query parser', false); // routes read the raw query by their schemas
 
   app.use(requestLog(logger));
+  app.use(rememberOrigin);
   app.use(securityHeaders, cacheHeaders);
   app.use(corsHeaders(server.corsOrigins));
   app.use(refuseCrossSite(server));
@@ -47,6 +51,7 @@ export function createApp({ routes, auth, logger, server, onActivity }: AppDeps)
     response.type('html').send(docsPage(routes));
   });
   app.use(registerRoutes(routes, { auth, ...server }));
+  if (gateway) app.use(gateway);
   app.use(redirectTrailingSlash);
   app.use((_request, response) => sendJson(response, 404, { detail: 'Not Found' }));
   app.use(errorHandler(logger));

@@ -1,6 +1,7 @@
 import { NO_METRICS, type AppConversation } from '../contract/conversation.js';
 import { wireDate } from '../contract/dates.js';
 import { dashedId, isUuid } from '../contract/ids.js';
+import type { ExposedUrl } from '../contract/sandbox.js';
 import type { ListedConversation } from '../db/conversation-read-model.js';
 import { isAuthor, type UserContext } from '../identity/user-context.js';
 import type { AgentServerAccess } from './agent-server-access.js';
@@ -24,7 +25,7 @@ export function createConversationViews({
   agentServers,
   liveStatus,
 }: {
-  agentServers: Pick<AgentServerAccess, 'sessionKey'>;
+  agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>;
   liveStatus: LiveStatus;
 }): ConversationViews {
   async function list(user: UserContext, listed: readonly ListedConversation[]): Promise<AppConversation[]> {
@@ -43,6 +44,7 @@ export function createConversationViews({
       ...stored(item),
       ...live(
         item,
+        agentServers.exposedUrls(item.sandbox) ?? [],
         isAuthor(user, item.conversation.createdByUserId) ? (keyOf.get(item.sandbox.id) ?? null) : null,
       ),
       execution_status: statuses.get(item.conversation.id) ?? null,
@@ -103,9 +105,9 @@ function stored({ conversation: row, subConversationIds }: ListedConversation): 
 /** Address and key only while the sandbox is RUNNING and exposes an address. */
 function live(
   { conversation, sandbox }: ListedConversation,
+  exposed: readonly ExposedUrl[],
   sessionKey: string | null,
 ): Pick<AppConversation, 'sandbox_status' | 'execution_status' | 'conversation_url' | 'session_api_key'> {
-  const exposed = sandbox.status === 'RUNNING' ? (sandbox.exposedUrls ?? []) : [];
   const agentServer = exposed.find(({ name }) => name === 'AGENT_SERVER');
   return {
     sandbox_status: sandbox.status,

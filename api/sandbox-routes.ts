@@ -28,7 +28,7 @@ export interface SandboxRouteDeps {
   sandboxes: Pick<SandboxRepository, 'create' | 'read' | 'hide'>;
   list: Pick<SandboxReadModel, 'search' | 'batch' | 'read'>;
   actors: Pick<Actors, 'startSandbox' | 'order'>;
-  agentServers: Pick<AgentServerAccess, 'sessionKey'>;
+  agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>;
   specs: SandboxSpecChoice;
   limit: SandboxLimit;
 }

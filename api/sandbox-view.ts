@@ -11,9 +11,8 @@ import type { AgentServerAccess } from './agent-server-access.js';
 export async function sandboxInfo(
   user: UserContext,
   row: SandboxRecord,
-  agentServers: Pick<AgentServerAccess, 'sessionKey'>,
+  agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>,
 ): Promise<SandboxInfo> {
-  const running = row.status === 'RUNNING';
   return {
     id: row.id,
     created_by_user_id: row.createdByUserId,
@@ -22,7 +21,7 @@ export async function sandboxInfo(
     session_api_key: isAuthor(user, row.createdByUserId)
       ? await agentServers.sessionKey({ ...row, sealedSessionKey: row.sessionApiKey })
       : null,
-    exposed_urls: running ? row.exposedUrls : null,
+    exposed_urls: agentServers.exposedUrls(row),
     created_at: wireDate(row.createdAt),
   };
 }

@@ -1,6 +1,13 @@
 /** Listening, and stopping to. */
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import {
+  createServer,
+  ServerResponse,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+} from 'node:http';
+import { Socket, type AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 export interface RunningServer {
   server: Server;
@@ -14,17 +21,28 @@ export interface RunningServer {
   close(graceMs?: number): Promise<void>;
 }
 
+/** Takes a WebSocket handshake. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
 /**
- * Listens on an address; port 0 takes a free one.
+ * Listens on an address; port 0 takes a free one. Whoever takes upgrades has to end their sockets before `close`.
  * @throws the system error (`EADDRINUSE`, `EACCES`, …) when it cannot
  */
 export async function startServer(
   app: RequestListener,
   { host, port }: { host: string; port: number },
+  onUpgrade?: UpgradeHandler,
 ): Promise<RunningServer> {
   const server = createServer(app);
   // Longer than the idle times of common proxies, which would otherwise meet a connection that just closed.
   server.keepAliveTimeout = 75_000;
+  if (onUpgrade) {
+    server.on('upgrade', (request, socket, head) => {
+      if (request.headers.upgrade?.toLowerCase() === 'websocket') onUpgrade(request, socket, head);
+      else if (socket instanceof Socket) answerPlainly(app, request, socket);
+      else socket.destroy();
+    });
+  }
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {
@@ -39,6 +57,25 @@ export async function startServer(
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
     close: (graceMs = 10_000) => close(server, graceMs),
   };
+}
+
+/**
+ * Some HTTP clients offer to go on in HTTP/2 with every first request; such an offer is ignored. Its body, if any, is
+ * no longer read as one by Node, so that a request with a body has to come without the offer.
+ */
+function answerPlainly(app: RequestListener, request: IncomingMessage, socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.once('finish', () => socket.end());
+  const { headers } = request;
+  if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) {
+    app(request, response);
+    return;
+  }
+  response.writeHead(400, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify({ detail: 'Send this request without the header Upgrade.' }));
 }
 
 async function close(server: Server, graceMs: number): Promise<void> {

@@ -10,6 +10,7 @@ import { eventRoutes } from '../api/event-routes.js';
 import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
 import type { RouteDefinition } from '../api/route.js';
+import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
@@ -65,8 +66,14 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   const sandboxList = new SandboxReadModel(database);
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
-  const tasks = new StartTaskReadModel(database);
-  const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
+  const clientAddress = config.gateway.enabled ? gatewayAddress(config.server.publicUrl) : directAddress;
+  const tasks = new StartTaskReadModel(database, clientAddress);
+  const agentServers = createAgentServerAccess({
+    vault,
+    connect: createAgentServerClient,
+    logger,
+    clientAddress,
+  });
   const liveStatus = createLiveStatus({ agentServers, logger });
   const specs = createSandboxSpecs(config, settings, STARTED_AT);
   return [

@@ -3,11 +3,13 @@ import type { Logger } from 'pino';
 import { createActors } from '../api/actors.js';
 import { createApp } from '../api/app.js';
 import { createConversationWaker, signalCallbacksQueued } from '../api/conversation-waker.js';
+import { createGateway } from '../api/gateway/gateway.js';
 import { startServer } from '../api/server.js';
 import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
 import type { Config } from '../config/config.js';
 import { CallbackRepository } from '../db/callback-repository.js';
+import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { createNotificationHub } from '../db/notifications.js';
 import { createAuthStrategy } from '../identity/create-auth-strategy.js';
 import { encryptedData } from '../identity/data-converter.js';
@@ -54,6 +56,18 @@ export async function startApi({
     logger,
   });
   const monitor = new ServerMonitor(config.data.directory);
+  const auth = createAuthStrategy(config.auth.strategy, core.secrets);
+  const gateway = createGateway({
+    server: config.server,
+    gateway: config.gateway,
+    sandboxes: core.sandboxes,
+    conversations: new ConversationReadModel(core.connection.database),
+    events: core.events,
+    vault: core.vault,
+    auth,
+    hub,
+    logger,
+  });
   const { app } = createApp({
     routes: apiRoutes({
       config,
@@ -66,12 +80,16 @@ export async function startApi({
       logger,
       monitor,
     }),
-    auth: createAuthStrategy(config.auth.strategy, core.secrets),
+    auth,
     logger,
     server: config.server,
+    gateway: gateway.http,
     onActivity: () => monitor.touch(),
   });
-  const server = await startServer(app, config.server);
+  const server = await startServer(app, config.server, (request, socket, head) => {
+    monitor.touch();
+    gateway.sockets.handleUpgrade(request, socket, head);
+  });
   void waker.sweep();
   logger.info({ url: server.url }, 'the API listens');
   return {
@@ -80,6 +98,7 @@ export async function startApi({
     async stop() {
       waker.close();
       streams.endAll();
+      await gateway.sockets.close();
       await server.close(GRACE_MS);
       await hub.stop();
       // Temporal's client is left as it is: a call of its that waits to be repeated would throw out of a timer if its

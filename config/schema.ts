@@ -170,6 +170,27 @@ const sandboxes = z.object({
   }),
 });
 
+const gateway = z.object({
+  enabled: setting(flag().default(false), {
+    env: ['CALLBOARD_GATEWAY'],
+    about:
+      'Whether clients reach agent-servers through the API, below its own address, instead of on ports of their own.',
+  }),
+  silenceSeconds: setting(wholeNumber(1, 86_400).default(900), {
+    env: ['CALLBOARD_GATEWAY_SILENCE_SECONDS'],
+    about:
+      'How long an agent-server may be silent during a request; some calls wait for a running tool call.',
+  }),
+  socketsPerSandbox: setting(wholeNumber(1, 10_000).default(100), {
+    env: ['CALLBOARD_SOCKETS_PER_SANDBOX'],
+    about: 'Most sockets that one API process opens to one sandbox.',
+  }),
+  socketsPerUser: setting(wholeNumber(1, 100_000).default(1000), {
+    env: ['CALLBOARD_SOCKETS_PER_USER'],
+    about: 'Most sockets that one API process opens to all sandboxes of one user.',
+  }),
+});
+
 const docker = z.object({
   hostPort: setting(wholeNumber(1, 65_535).default(3000), {
     env: ['SANDBOX_HOST_PORT'],
@@ -314,6 +335,7 @@ export const ConfigSchema = z
     database,
     temporal,
     sandboxes,
+    gateway,
     docker,
     remote,
     agentServer,

@@ -51,7 +51,11 @@ type TaskState = Pick<
 
 /** Answers questions about starts from SQL alone, one statement per page. */
 export class StartTaskReadModel {
-  constructor(private readonly database: Database) {}
+  /** @param clientAddress how clients reach an agent-server, where that differs from its own address */
+  constructor(
+    private readonly database: Database,
+    private readonly clientAddress: (sandboxId: string, directUrl: string) => string = (_, url) => url,
+  ) {}
 
   async search(
     users: VisibleUsers,
@@ -72,7 +76,7 @@ export class StartTaskReadModel {
       at: order.startsWith('CREATED_AT') ? task.createdAt : task.updatedAt,
       id: task.id,
     }));
-    return { items: cut.rows.map(toStartTask), next_page_id: cut.next };
+    return { items: cut.rows.map((row) => this.#toStartTask(row)), next_page_id: cut.next };
   }
 
   async count(users: VisibleUsers, filter: StartTaskFilter): Promise<number> {
@@ -87,13 +91,17 @@ export class StartTaskReadModel {
   async batch(users: VisibleUsers, ids: readonly string[]): Promise<(StartTask | null)[]> {
     if (ids.length === 0) return [];
     const rows = await this.#tasks().where(and(this.#visible(users, {}), inArray(startTasks.id, [...ids])));
-    return alignedTo(ids, rows.map(toStartTask), (task) => task.id);
+    return alignedTo(
+      ids,
+      rows.map((row) => this.#toStartTask(row)),
+      (task) => task.id,
+    );
   }
 
   /** One task whoever asks, for the answer to its own start; null before it is accepted. */
   async read(taskId: string): Promise<StartTask | null> {
     const [row] = await this.#tasks().where(eq(startTasks.id, taskId));
-    return row ? toStartTask(row) : null;
+    return row ? this.#toStartTask(row) : null;
   }
 
   /** Whether a start, accepted or about to be, led or leads to this conversation (hex id). */
@@ -128,7 +136,7 @@ export class StartTaskReadModel {
       .innerJoin(startRequests, eq(startRequests.id, startTaskTransitions.taskId))
       .where(and(eq(startTaskTransitions.taskId, taskId), gt(startTaskTransitions.sequence, sequence)))
       .orderBy(asc(startTaskTransitions.sequence));
-    return rows.map((row) => ({ sequence: row.sequence, task: toStartTask(row) }));
+    return rows.map((row) => ({ sequence: row.sequence, task: this.#toStartTask(row) }));
   }
 
   #tasks() {
@@ -155,28 +163,31 @@ export class StartTaskReadModel {
       ),
     );
   }
-}
 
-/** Members in the order in which the stream writes them (contract 3.4, 3.5). */
-function toStartTask({
-  task,
-  request,
-}: {
-  task: Omit<TaskState, 'request'>;
-  request: EffectiveStartRequest;
-}): StartTask {
-  return {
-    id: task.id,
-    created_by_user_id: task.createdByUserId,
-    status: task.status,
-    detail: task.detail,
-    app_conversation_id: task.appConversationId,
-    sandbox_id: task.sandboxId,
-    agent_server_url: task.agentServerUrl,
-    request: inWireOrder(request),
-    created_at: wireDate(task.createdAt),
-    updated_at: wireDate(task.updatedAt),
-  };
+  /** Members in the order in which the stream writes them (contract 3.4, 3.5). */
+  #toStartTask({
+    task,
+    request,
+  }: {
+    task: Omit<TaskState, 'request'>;
+    request: EffectiveStartRequest;
+  }): StartTask {
+    return {
+      id: task.id,
+      created_by_user_id: task.createdByUserId,
+      status: task.status,
+      detail: task.detail,
+      app_conversation_id: task.appConversationId,
+      sandbox_id: task.sandboxId,
+      agent_server_url:
+        task.agentServerUrl === null || task.sandboxId === null
+          ? task.agentServerUrl
+          : this.clientAddress(task.sandboxId, task.agentServerUrl),
+      request: inWireOrder(request),
+      created_at: wireDate(task.createdAt),
+      updated_at: wireDate(task.updatedAt),
+    };
+  }
 }
 
 /** `jsonb` forgets the order of members; the contract's order comes back by reading it with the schema. */

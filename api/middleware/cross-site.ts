@@ -1,4 +1,5 @@
-import type { Request, RequestHandler } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { RequestHandler } from 'express';
 import { HttpError } from '../http-error.js';
 import { isPermittedOrigin } from './cors.js';
 
@@ -17,7 +18,7 @@ export interface CrossSiteOptions {
  */
 export function refuseCrossSite(options: CrossSiteOptions): RequestHandler {
   return (request, _response, next) => {
-    if (!SAFE_METHODS.has(request.method) && isForeign(request, options)) {
+    if (!SAFE_METHODS.has(request.method) && isForeignOrigin(request.headers, options)) {
       throw new HttpError(
         403,
         'Requests from this web page are not accepted: add its origin to OH_PERMITTED_CORS_ORIGINS_0.',
@@ -27,10 +28,14 @@ export function refuseCrossSite(options: CrossSiteOptions): RequestHandler {
   };
 }
 
-function isForeign(request: Request, { corsOrigins, publicUrl }: CrossSiteOptions): boolean {
-  const origin = request.get('Origin');
+/** Whether a request comes from a web page that is neither this server's own nor a permitted one. */
+export function isForeignOrigin(
+  headers: IncomingHttpHeaders,
+  { corsOrigins, publicUrl }: CrossSiteOptions,
+): boolean {
+  const { origin } = headers;
   if (origin === undefined || isPermittedOrigin(origin, corsOrigins)) return false;
-  if (request.get('Sec-Fetch-Site') === 'same-origin') return false; // said by the browser, not by the page
+  if (headers['sec-fetch-site'] === 'same-origin') return false; // said by the browser, not by the page
   if (publicUrl !== null && new URL(publicUrl).origin === origin) return false;
-  return !URL.canParse(origin) || new URL(origin).host !== request.get('Host');
+  return !URL.canParse(origin) || new URL(origin).host !== headers.host;
 }

@@ -15,12 +15,14 @@ export function isSameKey(given: string, expected: string): boolean {
  * @throws {HttpError} 401
  */
 export function requireInstanceKey(headers: IncomingHttpHeaders, key: Secret | null): void {
-  if (key === null) return;
+  if (key !== null && !showsInstanceKey(headers, key)) throw new HttpError(401, 'Unauthorized');
+}
+
+/** Whether the headers carry the key of the instance, in either of its places. */
+export function showsInstanceKey(headers: IncomingHttpHeaders, key: Secret): boolean {
   const expected = key.reveal();
   const shown = [headers['x-session-api-key'], bearerToken(headers.authorization)].flat();
-  if (!shown.some((given) => given !== undefined && isSameKey(given, expected))) {
-    throw new HttpError(401, 'Unauthorized');
-  }
+  return shown.some((given) => given !== undefined && isSameKey(given, expected));
 }
 
 const bearerToken = (authorization: string | undefined): string | undefined =>

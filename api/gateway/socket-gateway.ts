@@ -1,0 +1,268 @@
+/**
+ * The agent-servers' sockets on this server's own port: `/sockets/events/{conversation}`, `/sockets/bash-events`, and the
+ * same below the path of a sandbox. A caller is known before the handshake ends, or by the first frame; the agent-server
+ * gets the key as a header, never in a URL.
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { parseEventTimestamp } from '../../events/event-timestamp.js';
+import { othersThing } from '../authorship.js';
+import { HttpError, notFound } from '../http-error.js';
+import { jsonOf, keyOfAuthFrame, shownKey } from './credentials.js';
+import { receiveAuthFrame } from './first-frame.js';
+import type { Admission, GatewayAccess, Reachable } from './gateway-access.js';
+import type { OpenSockets, Place } from './open-sockets.js';
+import { pipe, type PipeOptions } from './pipe.js';
+import { closeFrameOf, refusalOf, refuse, type CloseFrame } from './refusal.js';
+import { readSocketTarget, upstreamPath, type SocketTarget } from './socket-request.js';
+import { openUpstream } from './upstream-socket.js';
+
+export interface SocketLimits extends Pick<
+  PipeOptions,
+  'heartbeatMs' | 'stallMs' | 'highWaterBytes' | 'closeMs'
+> {
+  /** How long an agent-server may take to accept a socket, in milliseconds. */
+  connectMs: number;
+  /** How long a client may take to send its key in a first frame, in milliseconds. */
+  authMs: number;
+  /** Most sockets whose clients have not said yet who they are. */
+  unauthenticated: number;
+  /** Largest frame of a client's and of an agent-server's, in bytes. */
+  clientFrameBytes: number;
+  upstreamFrameBytes: number;
+}
+
+/** The agent-server pings every 20 s and gives up after 20 more, so whoever stalls has to be given up before. */
+export const SOCKET_LIMITS: Omit<SocketLimits, 'clientFrameBytes'> = {
+  heartbeatMs: 25_000,
+  stallMs: 30_000,
+  highWaterBytes: 1024 * 1024,
+  closeMs: 2_000,
+  connectMs: 10_000,
+  authMs: 10_000,
+  unauthenticated: 256,
+  upstreamFrameBytes: 64 * 1024 * 1024,
+};
+
+export interface SocketGatewayDeps {
+  access: GatewayAccess;
+  open: OpenSockets;
+  limits: SocketLimits;
+  /** A stored event as JSON, or null: where a client's `last_event_id` stands in time. */
+  readEvent: (conversationId: string, eventId: string) => Promise<string | null>;
+  logger: Pick<Logger, 'info' | 'warn'>;
+}
+
+export interface SocketGateway {
+  /** Takes a WebSocket handshake; for the `upgrade` event of the HTTP server. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes all sockets with 1001 and takes no others. */
+  close(): Promise<void>;
+}
+
+const GOING_AWAY: CloseFrame = { code: 1001, reason: 'The server is being restarted; connect again.' };
+
+export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
+  const { access, limits, logger } = deps;
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: true,
+    perMessageDeflate: false, // costs memory per socket, and the agent-server does not do it either
+    maxPayload: limits.clientFrameBytes,
+  });
+  let closing = false;
+  let unauthenticated = 0;
+
+  async function serve(handshake: Handshake): Promise<void> {
+    const { request, target, query } = handshake;
+    if (closing) throw new HttpError(503, 'The server is being restarted; connect again.');
+    const shown = shownKey(request.headers, query);
+    const admission = shown
+      ? await access.byKey(request, shown, target)
+      : await access.byUser(request, target);
+    if (!admission) return serveAfterFirstFrame(handshake);
+    const place = deps.open.take(admission);
+    let upstream: WebSocket | undefined;
+    try {
+      upstream = await connect(handshake, admission);
+      if (handshake.gone.aborted) throw new Settled();
+      join({ client: accept(handshake), upstream, place, handshake, admission });
+    } catch (error) {
+      upstream?.terminate();
+      place.release();
+      throw error;
+    }
+  }
+
+  /** Nobody is known by headers: browsers cannot send any, and say by their first frame who they are. */
+  async function serveAfterFirstFrame(handshake: Handshake): Promise<void> {
+    if (unauthenticated >= limits.unauthenticated) {
+      throw new HttpError(503, 'Too many sockets wait for their keys; connect again.', undefined, {
+        'Retry-After': '5',
+      });
+    }
+    const client = accept(handshake);
+    unauthenticated++;
+    let place: Place | undefined;
+    try {
+      const first = await receiveAuthFrame(client, limits.authMs).finally(() => unauthenticated--);
+      if (first.key === null) throw new HttpError(401, 'Unauthorized');
+      const admission = await access.bySessionKey(first.key, handshake.target);
+      const taken = (place = deps.open.take(admission));
+      const upstream = await connect(handshake, admission);
+      first.proceed(() => join({ client, upstream, place: taken, handshake, admission }));
+    } catch (error) {
+      place?.release();
+      const answer = refusalOf(error);
+      report(handshake.path, answer.status, error);
+      const { code, reason } = closeFrameOf(answer);
+      client.resume(); // or its answer to the close would not be read
+      client.close(code, reason);
+      setTimeout(() => client.terminate(), limits.closeMs).unref();
+    }
+  }
+
+  async function connect({ target, query, gone }: Handshake, reachable: Reachable): Promise<WebSocket> {
+    return openUpstream({
+      reachable,
+      path: upstreamPath(target, query, await sinceOf(target, query)),
+      timeoutMs: limits.connectMs,
+      maxPayload: limits.upstreamFrameBytes,
+      signal: gone,
+    });
+  }
+
+  /** The time of the last event that a client has, if it says so and we have it; the agent-server only knows times. */
+  async function sinceOf({ kind, conversationId }: SocketTarget, query: URLSearchParams) {
+    const eventId = query.get('last_event_id');
+    if (!eventId || kind !== 'events' || conversationId === null) return null;
+    const event = await deps.readEvent(conversationId, eventId);
+    if (event === null) return null;
+    const { timestamp } = JSON.parse(event) as { timestamp?: unknown };
+    return typeof timestamp === 'string' ? parseEventTimestamp(timestamp) : null;
+  }
+
+  function accept({ request, socket, head }: Handshake): WebSocket {
+    let accepted: WebSocket | undefined;
+    server.handleUpgrade(request, socket, head, (client) => (accepted = client));
+    // The headers are no handshake, and `ws` has answered so itself.
+    if (!accepted) throw new Settled();
+    accepted.on('error', () => undefined); // told by its close
+    return accepted;
+  }
+
+  function join({ client, upstream, place, handshake: { target, query }, admission }: Junction): void {
+    const joined = pipe(client, upstream, {
+      ...limits,
+      fromClient(data, isBinary) {
+        // A repeated key is for us; agent-servers would take it for a command on some sockets.
+        if (keyOfAuthFrame(data, isBinary) !== undefined) return false;
+        if (admission.readOnly) client.send(readOnlyNotice());
+        return !admission.readOnly;
+      },
+      ...exceptEvent(query.get('last_event_id')),
+    });
+    place.hold(joined);
+    const since = Date.now();
+    const { kind, conversationId } = target;
+    logger.info({ socket: kind, conversationId }, 'socket opened');
+    client.once('close', (code) => {
+      logger.info({ socket: kind, conversationId, code, durationMs: Date.now() - since }, 'socket closed');
+    });
+    void joined.ended.then(() => place.release());
+    if (closing) joined.end(GOING_AWAY);
+  }
+
+  /** One line per refusal, with the path alone: keys travel in queries and headers. */
+  function report(path: string, status: number, error: unknown): void {
+    if (status >= 500) logger.warn({ err: error, path, status }, 'socket refused');
+    else logger.info({ path, status }, 'socket refused');
+  }
+
+  return {
+    handleUpgrade(request, socket, head) {
+      socket.on('error', () => socket.destroy());
+      const { path, query } = splitUrl(request.url ?? '');
+      const target = readSocketTarget(path);
+      const gone = new AbortController();
+      socket.once('close', () => gone.abort());
+      const served = target
+        ? serve({ request, socket, head, path, query, target, gone: gone.signal })
+        : Promise.reject(notFound());
+      served.catch((error: unknown) => {
+        if (error instanceof Settled) return;
+        const answer = refusalOf(error);
+        report(path, answer.status, error);
+        refuse(socket, answer);
+      });
+    },
+    async close() {
+      closing = true;
+      const waiting = new Set(server.clients);
+      await deps.open.endAll(GOING_AWAY);
+      // Whoever had not said yet who it is.
+      for (const client of waiting) client.terminate();
+      server.close();
+    },
+  };
+}
+
+interface Handshake {
+  request: IncomingMessage;
+  socket: Duplex;
+  head: Buffer;
+  /** Without query. */
+  path: string;
+  query: URLSearchParams;
+  target: SocketTarget;
+  /** Aborted when the client's connection is closed. */
+  gone: AbortSignal;
+}
+
+interface Junction {
+  client: WebSocket;
+  upstream: WebSocket;
+  place: Place;
+  handshake: Handshake;
+  admission: Admission;
+}
+
+/** In the form in which agent-servers refuse a frame (agent-server 12.1). */
+const readOnlyNotice = (): string =>
+  JSON.stringify({
+    id: randomUUID(),
+    timestamp: new Date().toISOString(),
+    source: 'environment',
+    kind: 'ServerErrorEvent',
+    code: 'ReadOnly',
+    detail: othersThing('conversation').detail,
+  });
+
+/** The client has its answer, or has gone. */
+class Settled extends Error {}
+
+function splitUrl(url: string): { path: string; query: URLSearchParams } {
+  const end = url.indexOf('?');
+  return end < 0
+    ? { path: url, query: new URLSearchParams() }
+    : { path: url.slice(0, end), query: new URLSearchParams(url.slice(end + 1)) };
+}
+
+/** The agent-server sends again what has the time of the client's last event, that event included: it is left out, once. */
+function exceptEvent(eventId: string | null): Pick<PipeOptions, 'fromUpstream'> {
+  if (!eventId) return {};
+  let awaited = true;
+  return {
+    fromUpstream(data, isBinary) {
+      if (!awaited || isBinary || !data.includes(eventId)) return true;
+      const event = jsonOf(data);
+      if (typeof event !== 'object' || event === null || !('id' in event) || event.id !== eventId)
+        return true;
+      awaited = false;
+      return false;
+    },
+  };
+}
