@@ -7,8 +7,11 @@ import { dashedId } from '../contract/ids.js';
 import type { CallbackOutcome, CallbackRepository } from '../db/callback-repository.js';
 import type { ConversationRecord, ConversationRepository } from '../db/conversation-repository.js';
 import { applyEventEffects } from '../events/event-effects.js';
+import { concealed, type Conceal } from '../events/concealment.js';
 import type { EventStore } from '../events/event-store.js';
+import type { IncomingEvent } from '../events/incoming-event.js';
 import { reconcileEvents } from '../events/reconcile.js';
+import type { SecretSandbox } from '../identity/event-secrets.js';
 import { VaultError } from '../identity/vault.js';
 import { statsSnapshot } from '../events/statistics.js';
 import { runQueue, type Processor } from './callbacks/queue-runner.js';
@@ -19,6 +22,8 @@ export interface CallbackActivityDeps extends RuntimeDeps {
   callbacks: CallbackRepository;
   conversations: ConversationRepository;
   events: EventStore;
+  /** What takes the secrets of a sandbox and its owner out of events. */
+  concealerOf: (sandbox: SecretSandbox) => Promise<Conceal>;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -121,13 +126,25 @@ export function createCallbackActivities(deps: CallbackActivityDeps) {
       searchEvents: (_id: string, page: Parameters<typeof runtime.searchEvents>[1]) =>
         runtime.searchEvents(id, page, options),
     };
-    const { fetched, callbacksQueued } = await reconcileEvents(events, log, conversationId);
+    const { fetched, callbacksQueued } = await reconcileEvents(storeOf(conversation), log, conversationId);
     await applyEventEffects(conversations, conversationId, fetched);
     const stats = statsSnapshot(record.stats);
     if (stats) await conversations.applyStats(conversationId, stats, askedAt);
     const status = ExecutionStatus.safeParse(record.execution_status);
     if (status.success) await conversations.setExecutionStatus(conversationId, status.data, askedAt);
     return { fetched: fetched.length, callbacksQueued };
+  }
+
+  /** The event store as it takes events of one conversation: without the secrets of its sandbox. */
+  function storeOf({ sandboxId }: ConversationRecord): Pick<EventStore, 'count' | 'missing' | 'ingest'> {
+    return {
+      ...events,
+      async ingest(conversationId: string, incoming: readonly IncomingEvent[]) {
+        const sandbox = await deps.sandboxes.read(sandboxId);
+        if (!sandbox) throw new Error(`sandbox ${sandboxId} has no row`);
+        return events.ingest(conversationId, concealed(incoming, await deps.concealerOf(sandbox)));
+      },
+    };
   }
 
   /** Best effort: a sandbox that nobody else uses goes anyway, and elsewhere a conversation without a row is inert. */

@@ -3,7 +3,8 @@ import { DrizzleQueryError } from 'drizzle-orm/errors';
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { Config } from '../config/config.js';
-import { isSecretName, MASK, SecretMasker } from '../contract/masking.js';
+import { isSecretName, MASK } from '../contract/masking.js';
+import { SecretMasker } from '../contract/secret-masker.js';
 
 export interface LoggerOptions {
   /** Masks by value; secrets that turn up later are added to it. */

@@ -7,6 +7,7 @@ import type { ConversationResidence, Residence } from '../db/conversation-home.j
 import type { ConversationRepository } from '../db/conversation-repository.js';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { applyEventEffects, applyRecordEffects, reportedConversation } from '../events/event-effects.js';
+import { concealed, type Conceal } from '../events/concealment.js';
 import { readJsonArray, readJsonValue, type JsonElement } from '../events/event-json.js';
 import type { EventStore } from '../events/event-store.js';
 import type { IncomingEvent } from '../events/incoming-event.js';
@@ -24,6 +25,8 @@ export interface WebhookRouteDeps extends WebhookGuardDeps {
   >;
   residence: Pick<ConversationResidence, 'of'>;
   events: Pick<EventStore, 'ingest'>;
+  /** What takes the secrets of a sandbox and its owner out of events. */
+  concealerOf: (sandbox: SandboxRecord) => Promise<Conceal>;
   /** Has the conversation's actor look at its queue; never fails, and is not waited for. */
   wakeConversation: (conversationId: string) => void;
   /** Told when a run has ended: the time to fetch what webhooks have lost. */
@@ -107,11 +110,13 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
         readJsonArray,
       );
       const conversationId = conversationIdOf(input.params.conversation_id);
-      const incoming = incomingEvents(body);
-      const [home] = await Promise.all([
+      const received = incomingEvents(body);
+      const [home, conceal] = await Promise.all([
         residence(deps, conversationId, sandbox),
+        deps.concealerOf(sandbox),
         deps.sandboxes.touch(sandbox.id),
       ]);
+      const incoming = concealed(received, conceal);
       if (home === 'deleted' || incoming.length === 0) return SUCCESS;
       if (home === 'unknown') {
         await deps.conversations.stubFor(conversationId, sandbox);

@@ -141,6 +141,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       conversations: rows,
       residence: new ConversationResidence(database),
       events,
+      concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
       wakeConversation: (conversationId) => parts.waker.wake(conversationId),
       onRunEnded: (conversationId) =>
         void actors.runEnded(conversationId).catch((err: unknown) => {

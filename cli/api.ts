@@ -8,6 +8,7 @@ import { startServer } from '../api/server.js';
 import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
 import type { Config } from '../config/config.js';
+import type { SecretMasker } from '../contract/secret-masker.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { createNotificationHub } from '../db/notifications.js';
@@ -22,6 +23,8 @@ export interface ApiStart {
   databaseUrl: string;
   temporalAddress: string;
   logger: Logger;
+  /** Told of the secrets that the API comes to know. */
+  masker: SecretMasker;
 }
 
 export interface RunningApi {
@@ -40,8 +43,9 @@ export async function startApi({
   databaseUrl,
   temporalAddress,
   logger,
+  masker,
 }: ApiStart): Promise<RunningApi> {
-  const core = await openCore(config, databaseUrl, logger);
+  const core = await openCore(config, databaseUrl, { logger, masker });
   const connection: Connection = lazyConnection(await temporalOptions(config, temporalAddress));
   const client = new Client({
     connection,

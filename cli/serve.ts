@@ -13,16 +13,19 @@ import { startWorker } from './worker.js';
 export async function runApi(config: Config): Promise<void> {
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
   const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
-  const logger = createLogger(config.log, { masker: secretsOf(config) });
+  const masker = secretsOf(config);
+  const logger = createLogger(config.log, { masker });
   await migrateDatabase(databaseUrl);
-  const api = await startApi({ config, databaseUrl, temporalAddress, logger }).catch((err: unknown) => {
-    if (err instanceof Error && 'code' in err && err.code === 'EADDRINUSE') {
-      throw new UserError(
-        `Port ${config.server.port} of ${config.server.host} is in use: stop what listens there, or choose another with PORT.`,
-      );
-    }
-    throw err;
-  });
+  const api = await startApi({ config, databaseUrl, temporalAddress, logger, masker }).catch(
+    (err: unknown) => {
+      if (err instanceof Error && 'code' in err && err.code === 'EADDRINUSE') {
+        throw new UserError(
+          `Port ${config.server.port} of ${config.server.host} is in use: stop what listens there, or choose another with PORT.`,
+        );
+      }
+      throw err;
+    },
+  );
   await stopSignal();
   await api.stop();
 }
@@ -31,7 +34,8 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
   const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
   requireProcessRuntime(config);
-  const logger = createLogger(config.log, { masker: secretsOf(config) });
+  const masker = secretsOf(config);
+  const logger = createLogger(config.log, { masker });
   const stopping = new AbortController();
   const asked = stopSignal().then(() => stopping.abort(new UserError('stopped')));
   const agentServerCommand = await setUpAgentServer({
@@ -49,6 +53,7 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
     agentServerCommand,
     internalUrl: config.server.internalUrl ?? localUrl(config, config.server.port),
     logger,
+    masker,
     signal: stopping.signal,
   });
   logger.info({ hostId: worker.hostId }, 'the worker polls');

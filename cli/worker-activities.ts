@@ -79,6 +79,7 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       sandboxes,
       vault,
       events: core.events,
+      concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
       createClient: createAgentServerClient,
       logger,
     }),

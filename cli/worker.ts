@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
 import { createSandboxActors } from '../activities/sandbox-actors.js';
+import { failureMasking } from '../activities/failure-masking.js';
 import type { Config } from '../config/config.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
+import type { SecretMasker } from '../contract/secret-masker.js';
 import { openCore } from './core.js';
 import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
@@ -27,6 +29,8 @@ export interface WorkerStart {
   /** Address of the API as sandboxes of this machine reach it, without trailing slash. */
   internalUrl: string;
   logger: Logger;
+  /** Told of the secrets that the worker comes to know. */
+  masker: SecretMasker;
   signal: AbortSignal;
 }
 
@@ -59,9 +63,9 @@ const PARALLEL_BOOTS = 20;
  * Runs workflows and activities, and owns the sandboxes of this machine. Connects to Temporal for as long as it takes.
  */
 export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
-  const { config, logger } = start;
+  const { config, logger, masker } = start;
   const bundle = workflowBundle();
-  const core = await openCore(config, start.databaseUrl, logger);
+  const core = await openCore(config, start.databaseUrl, { logger, masker });
   const options = await temporalOptions(config, start.temporalAddress);
   const connection = await connectWorker(options, logger, start.signal);
   const { namespace } = config.temporal;
@@ -75,8 +79,9 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const host = start.agentServerCommand
     ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
     : null;
+  const interceptors = { activity: [failureMasking(masker)] };
   const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
-    Worker.create({ connection, namespace, dataConverter, ...COMMON, ...worker });
+    Worker.create({ connection, namespace, dataConverter, interceptors, ...COMMON, ...worker });
   const workers = await Promise.all([
     create({
       taskQueue: TASK_QUEUE,

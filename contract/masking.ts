@@ -42,57 +42,53 @@ export function maskText(text: string, secrets: Iterable<string>): string {
   return masked;
 }
 
-/** Longest first, so that a secret that contains another is replaced whole. */
+/** All forms in which these secrets are found in texts, longest first: a secret that contains another goes whole. */
 function spellings(secrets: Iterable<string>): string[] {
   const all = new Set<string>();
-  for (const secret of secrets) {
-    if (secret.length < SHORTEST_MASKED) continue;
-    all.add(secret);
-    if (!/\p{Surrogate}/u.test(secret)) all.add(encodeURIComponent(secret));
-    all.add(JSON.stringify(secret).slice(1, -1));
-    for (const line of secret.split(/\r?\n/)) if (line.length >= SHORTEST_MASKED) all.add(line);
-    all.add(base64(secret));
-  }
+  for (const secret of secrets) for (const spelling of spellingsOf(secret)) all.add(spelling);
   return [...all].sort((a, b) => b.length - a.length);
 }
 
-function base64(text: string): string {
-  let bytes = '';
-  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
-  return btoa(bytes);
+/** The forms in which one secret is found in texts; none for a value that is too short to be masked. */
+export function spellingsOf(secret: string): string[] {
+  if (secret.length < SHORTEST_MASKED) return [];
+  const all = new Set<string>([secret]);
+  if (!/\p{Surrogate}/u.test(secret)) all.add(encodeURIComponent(secret));
+  const json = JSON.stringify(secret).slice(1, -1);
+  all.add(json);
+  // Python's way of writing JSON.
+  all.add(
+    json.replaceAll(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  );
+  for (const line of secret.split(/\r?\n/)) if (line.length >= SHORTEST_MASKED) all.add(line);
+  for (const text of base64Spellings(new TextEncoder().encode(secret))) all.add(text);
+  return [...all];
 }
 
-/** How many values a {@link SecretMasker} remembers; the one used longest ago goes first. */
-const MOST_REMEMBERED = 1_000;
+/**
+ * What base64 makes of bytes alone, and within more bytes at each of the three places where a group may begin: `user:`
+ * stands before a password. Characters that depend on the neighbours are left out.
+ */
+function base64Spellings(bytes: Uint8Array): string[] {
+  const within = [0, 1, 2].map((shift) => {
+    const whole = base64(Uint8Array.from([...new Uint8Array(shift), ...bytes])).replace(/=+$/, '');
+    const end = Math.floor(((shift + bytes.length) * 8) / 6);
+    return whole.slice(Math.ceil((shift * 8) / 6), end);
+  });
+  const long = within.filter((text) => text.length >= SHORTEST_BASE64);
+  return [base64(bytes), ...long].flatMap((text) => [
+    text,
+    text.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, ''),
+  ]);
+}
 
-/** Remembers the secrets that a process handles, so that none of them gets into its logs. */
-export class SecretMasker {
-  readonly #secrets = new Set<string>();
-  #spellings: string[] | null = null;
+/** Shorter pieces of base64 are found in other base64 by chance. */
+const SHORTEST_BASE64 = 12;
 
-  constructor(secrets: Iterable<string | Secret | null | undefined> = []) {
-    for (const secret of secrets) this.add(secret);
-  }
-
-  /** From now on this value is masked; nothing happens for one that is null. */
-  add(secret: string | Secret | null | undefined): void {
-    if (secret === null || secret === undefined) return;
-    const value = typeof secret === 'string' ? secret : secret.reveal();
-    const known = this.#secrets.delete(value);
-    this.#secrets.add(value); // now the one used last
-    if (known) return;
-    this.#spellings = null;
-    const [oldest] = this.#secrets;
-    if (this.#secrets.size > MOST_REMEMBERED && oldest !== undefined) this.#secrets.delete(oldest);
-  }
-
-  /** The text without any remembered secret. */
-  mask(text: string): string {
-    this.#spellings ??= spellings(this.#secrets);
-    let masked = text;
-    for (const spelling of this.#spellings) masked = masked.replaceAll(spelling, MASK);
-    return masked;
-  }
+function base64(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
 }
 
 /** True for the names under which secrets travel: such a member is never shown, whatever it holds. */

@@ -9,7 +9,7 @@ import type { Settings } from '../../contract/settings.js';
 import { purposes } from '../../identity/vault.js';
 import { permanentFailure } from './failures.js';
 import { projectDirectory, workingDirectory } from './project-directory.js';
-import { secretTexts } from './secret-texts.js';
+import { secretTexts } from '../../contract/secret-texts.js';
 import type { StartPreparationDeps } from './start-deps.js';
 
 /** Where this start works; decided once, so that settings changed meanwhile do not move it. */

@@ -91,6 +91,7 @@ beforeAll(async () => {
       runtime.keys.push(sessionApiKey);
       return runtime as unknown as ConversationRuntime;
     },
+    concealerOf: () => Promise.resolve((json) => json),
     logger: { info: (fields: object) => void logged.push(fields), warn: () => undefined },
   });
 });

@@ -87,6 +87,14 @@ describe('recorded traffic', () => {
     },
   );
 
+  it('are stored without secrets, and byte for byte otherwise', async () => {
+    const id = newId();
+    const first = event({ text: 'echo a secret of the tests', n: 1 });
+    const second = event({ text: 'nothing' });
+    expect((await post(id, [first, second])).status).toBe(200);
+    expect(await stored(id)).toEqual([{ ...first, text: 'echo **********' }, second]);
+  });
+
   it('of the complete log and of other tools is stored whatever the order and however often', async () => {
     const id = newId();
     const log = [

@@ -46,6 +46,7 @@ beforeAll(async () => {
     sandboxes: api.sandboxes,
     vault,
     createClient: createAgentServerClient,
+    concealerOf: () => Promise.resolve((json) => json),
     logger: { info: () => undefined, warn: () => undefined },
   });
 }, 120_000);

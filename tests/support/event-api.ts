@@ -1,4 +1,5 @@
 /** Webhooks and event routes served over HTTP from a real database and a real directory. */
+import { MASK } from '../../contract/masking.js';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,6 +63,7 @@ export async function startEventApi({ requireOwner = false, wrapEvents }: EventA
         conversations,
         residence: new ConversationResidence(database),
         events,
+        concealerOf: () => Promise.resolve((json) => json.replaceAll('a secret of the tests', MASK)),
         requireOwner,
         bodyLimit: 256 * 1024 * 1024,
         wakeConversation: (id) => void woken.push(id),

@@ -2,7 +2,7 @@ import { DrizzleQueryError } from 'drizzle-orm/errors';
 import { describe, expect, it } from 'vitest';
 import { createLogger, secretsOf } from '../../../api/log.js';
 import { loadConfig } from '../../../config/config.js';
-import { SecretMasker } from '../../../contract/masking.js';
+import { SecretMasker } from '../../../contract/secret-masker.js';
 
 const capture = (json: boolean, masker?: SecretMasker) => {
   const lines: string[] = [];
