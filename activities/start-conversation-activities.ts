@@ -2,6 +2,8 @@ import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { SandboxReadModel } from '../db/sandbox-read-model.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { SandboxRelease } from '../db/start-release.js';
+import type { StartTaskRepository } from '../db/start-task-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
 import type { StartPreparationActivities } from './start/start-preparation-activities.js';
 
@@ -11,13 +13,19 @@ const HEARTBEAT_MS = 2_000;
 export interface SandboxStepDeps {
   actors: SandboxActors;
   sandboxes: SandboxRepository;
+  release: Pick<SandboxRelease, 'release'>;
+  startTasks: Pick<StartTaskRepository, 'read'>;
+  /** Waits until the workflow of a start has ended; one that is not known any more has. */
+  awaitStartEnd: (taskId: string, signal: AbortSignal) => Promise<void>;
   list: Pick<SandboxReadModel, 'beyondLimit'>;
   /** Running sandboxes per user; 0 is no limit. */
   maxPerUser: number;
 }
 
 /** What a start asks of sandboxes' actors. */
-export function createSandboxSteps({ actors, sandboxes, list, maxPerUser }: SandboxStepDeps) {
+export function createSandboxSteps(deps: SandboxStepDeps) {
+  const { actors, sandboxes, release, startTasks, list, maxPerUser } = deps;
+
   /** Has the user's oldest sandboxes pause, never the one that is to run (contract 5.7). */
   const makeRoomFor = async (sandboxId: string): Promise<void> => {
     const row = maxPerUser > 0 ? await sandboxes.read(sandboxId) : null;
@@ -26,13 +34,21 @@ export function createSandboxSteps({ actors, sandboxes, list, maxPerUser }: Sand
     await Promise.all(surplus.map(({ id }) => actors.requestPause(id)));
   };
 
+  /** A start tried again may not meet its predecessor cleaning up in the same sandbox. */
+  const awaitPredecessor = async (taskId: string, signal: AbortSignal): Promise<void> => {
+    const task = await startTasks.read(taskId);
+    if (task?.supersedes) await deps.awaitStartEnd(task.supersedes, signal);
+  };
+
   return {
     /** Waits until the sandbox is RUNNING, started or resumed if need be; fails with the actor's own reason. */
     async awaitSandbox(taskId: string, sandboxId: string): Promise<{ agentServerUrl: string }> {
+      const signal = cancellationSignal();
       const beat = setInterval(() => heartbeat({ phase: 'waiting for the sandbox' }), HEARTBEAT_MS);
       try {
         await makeRoomFor(sandboxId);
-        await actors.ensureRunning(sandboxId, taskId, cancellationSignal());
+        await actors.ensureRunning(sandboxId, taskId, signal);
+        await awaitPredecessor(taskId, signal);
       } finally {
         clearInterval(beat);
       }
@@ -44,8 +60,14 @@ export function createSandboxSteps({ actors, sandboxes, list, maxPerUser }: Sand
       );
     },
 
-    /** Orders a sandbox's deletion; its actor sees to it. One that is gone already is fine. */
-    releaseSandbox: (sandboxId: string): Promise<void> => actors.requestDelete(sandboxId),
+    /**
+     * Orders a sandbox's deletion, unless somebody else has come to use it; its actor sees to it. One that is gone
+     * already is fine.
+     */
+    async releaseSandbox(sandboxId: string): Promise<void> {
+      const hidden = await release.release(sandboxId);
+      if (hidden) await actors.requestDelete(sandboxId);
+    },
   };
 }
 

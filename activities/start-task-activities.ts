@@ -19,6 +19,12 @@ export interface StartLimits {
   setupScriptSeconds: number;
 }
 
+/** What the workflow tells with a status. */
+export interface StepFields extends Omit<TransitionFields, 'keepSecrets'> {
+  /** With ERROR: somebody has called the start off, so nothing of it is kept. */
+  cancelled?: boolean;
+}
+
 /** Which running sandbox a new conversation may join (contract 5.6). */
 export type GroupingStrategy =
   'NO_GROUPING' | 'ADD_TO_ANY' | 'GROUP_BY_NEWEST' | 'LEAST_RECENTLY_USED' | 'FEWEST_CONVERSATIONS';
@@ -33,6 +39,8 @@ export interface StartTaskActivityDeps {
   limits: StartLimits;
   /** Spec of a sandbox made for a start. */
   defaultSpecId: string;
+  /** Whether secrets of a failed start are kept for a while, so that it can be tried again. */
+  keepSecretsOfFailed: boolean;
   /** Makes keys and row of a new sandbox; repeated with the same id, it changes nothing. */
   newSandbox: (sandbox: Parameters<typeof createSandboxRow>[1]) => Promise<unknown>;
   groupingStrategy: (userId: string | null) => Promise<GroupingStrategy>;
@@ -112,13 +120,25 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     return !row || (!row.deletedAt && row.createdAt >= createdAt) ? id : fallback;
   };
 
+  /** The shared sandbox of the start that is tried again, if it is still there. */
+  const sandboxOfEarlier = async ({
+    supersedes,
+    createdByUserId,
+  }: StartTaskRecord): Promise<string | null> => {
+    const earlier = supersedes === null ? null : await startTasks.read(supersedes);
+    if (!earlier?.sandboxId || earlier.ownsSandbox) return null;
+    const row = await deps.sandboxes.read(earlier.sandboxId);
+    const usable = row && !row.deletedAt && row.createdByUserId === createdByUserId && row.status !== 'ERROR';
+    return usable ? row.id : null;
+  };
+
   const choose = async (
     task: StartTaskRecord,
     candidate: string,
   ): Promise<{ id: string; isNew: boolean }> => {
     const { request, createdByUserId } = task;
     if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
-    const joined = await joinable(createdByUserId);
+    const joined = (await sandboxOfEarlier(task)) ?? (await joinable(createdByUserId));
     if (joined) return { id: joined, isNew: false };
     const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
     await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
@@ -145,14 +165,31 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
      */
     async chooseSandbox(taskId: string, candidate: string): Promise<{ id: string; isNew: boolean }> {
       const task = await taskOf(taskId);
+      // What an earlier attempt has announced stays.
+      if (task.sandboxId !== null) return { id: task.sandboxId, isNew: task.ownsSandbox };
       const chosen = await choose(task, candidate);
-      await startTasks.advance(taskId, 'WAITING_FOR_SANDBOX', { sandboxId: chosen.id });
-      return chosen;
+      if (await startTasks.occupy(taskId, chosen.id, chosen.isNew)) return chosen;
+      // Deleted since it was chosen: tried again, another one is found, or the given one is missing.
+      throw ApplicationFailure.retryable(
+        `500: Sandbox not found: ${chosen.id} was deleted meanwhile`,
+        'SandboxNotFound',
+      );
     },
 
     /** Writes and announces a status. */
-    advanceStartTask: (taskId: string, status: StartStatus, fields?: TransitionFields): Promise<void> =>
-      startTasks.advance(taskId, status, fields),
+    async advanceStartTask(taskId: string, status: StartStatus, fields: StepFields = {}): Promise<void> {
+      const { cancelled = false, ...step } = fields;
+      try {
+        await startTasks.advance(taskId, status, {
+          ...step,
+          keepSecrets: status === 'ERROR' && !cancelled && deps.keepSecretsOfFailed,
+        });
+      } catch (err) {
+        if (err instanceof StartRequestMissing)
+          throw ApplicationFailure.nonRetryable(err.message, 'StartRequestMissing');
+        throw err;
+      }
+    },
   };
 }
 

@@ -7,17 +7,17 @@ import type { StartTaskReadModel } from '../db/start-task-read-model.js';
 import type { StartTaskRepository } from '../db/start-task-repository.js';
 import { isAuthor, type UserContext } from '../identity/user-context.js';
 import { purposes, type Vault } from '../identity/vault.js';
-import type { Actors } from './actors.js';
+import { beginStart, type BeginStartDeps } from './begin-start.js';
 import { HttpError } from './http-error.js';
+import { requestFingerprint } from './request-fingerprint.js';
 import { prepareStart } from './start-request.js';
 
-export interface StartCommandDeps {
+export interface StartCommandDeps extends BeginStartDeps {
   vault: Pick<Vault, 'seal'>;
   starts: Pick<StartTaskRepository, 'stage' | 'unstage'>;
   tasks: Pick<StartTaskReadModel, 'read' | 'transitionsAfter' | 'knowsConversation'>;
   conversations: Pick<ConversationReadModel, 'read'>;
   conversationRows: Pick<ConversationRepository, 'read'>;
-  actors: Pick<Actors, 'startConversation'>;
 }
 
 export interface StartOrder {
@@ -29,12 +29,12 @@ export interface StartOrder {
 
 /**
  * Begins a start, or finds the one that an earlier, equal request began; returns when the task is stored.
- * @throws {HttpError} 400, 404, 409 for requests that cannot be started, 503 when nothing was started
+ * @throws {HttpError} 400, 404, 409, 422 for requests that cannot be started, 503 when nothing was started
  */
 export type StartCommand = (order: StartOrder) => Promise<StartTask>;
 
 export function createStartCommand(deps: StartCommandDeps): StartCommand {
-  const { vault, starts, tasks, actors } = deps;
+  const { vault, starts, tasks } = deps;
 
   /** A conversation that did not come from a start, or is somebody else's, cannot be started. */
   async function refuseTakenId(conversationId: string, user: UserContext): Promise<void> {
@@ -61,34 +61,24 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
       request,
       secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), JSON.stringify(secrets))),
       idempotencyKey,
+      fingerprint: idempotencyKey === null ? null : requestFingerprint(given),
     });
+    if (result.outcome === 'other-request') throw keyUsedOtherwise(result.taskId);
     if (result.outcome === 'existing' && !isAuthor(user, result.createdByUserId)) throw taken(conversationId);
     return { taskId: result.taskId, staged: result.outcome === 'staged' };
   }
 
-  return async (order) => {
-    const { taskId, staged } = await stage(order);
-    // What was accepted once is never started again, whatever became of it.
-    const known = staged ? null : await tasks.read(taskId);
-    if (known) return known;
-    try {
-      await actors.startConversation(taskId, order.user.userId);
-    } catch (error) {
-      // Nobody knows how far the call got: what is not accepted by now never will be, what is accepted counts.
-      if (staged) await starts.unstage(taskId);
-      const accepted = await tasks.read(taskId);
-      if (accepted) return accepted;
-      throw error;
-    }
-    // The answer is the first state, however far the start has got by now (contract 3.3).
-    const [first] = await tasks.transitionsAfter(taskId, 0);
-    if (!first) throw new Error(`start task ${taskId} was accepted but is not stored`);
-    return first.task;
-  };
+  return async (order) => beginStart(deps, { ...(await stage(order)), userId: order.user.userId });
 }
 
 const taken = (conversationId: string): HttpError =>
   new HttpError(
     409,
     `The conversation id ${conversationId} is taken: send another one, or none to get a new one.`,
+  );
+
+const keyUsedOtherwise = (taskId: string): HttpError =>
+  new HttpError(
+    422,
+    `This Idempotency-Key belongs to another request, the one of start task ${taskId}: send a new key, or that request again.`,
   );

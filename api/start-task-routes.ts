@@ -4,6 +4,7 @@ import { StartTaskSchema } from '../contract/start-task.js';
 import { START_TASK_ORDERS, type StartTaskReadModel } from '../db/start-task-read-model.js';
 import { visibleUserIds } from '../identity/user-context.js';
 import { HttpError } from './http-error.js';
+import type { RetryCommand } from './retry-command.js';
 import { route, type RouteDefinition } from './route.js';
 
 const BATCH_LIMIT = 100;
@@ -21,10 +22,30 @@ const toFilter = (query: z.output<typeof Filter>) => ({
 /** Questions about starts (contract 3.6). */
 export function startTaskRoutes({
   tasks,
+  retry,
 }: {
   tasks: Pick<StartTaskReadModel, 'search' | 'count' | 'batch'>;
+  retry: RetryCommand;
 }): RouteDefinition[] {
   return [
+    route({
+      method: 'post',
+      path: '/api/v1/app-conversations/start-tasks/{task_id}/retry',
+      summary: 'Try a start again that ended in ERROR; answers with the new start task',
+      tag: 'Start tasks',
+      guard: 'user',
+      params: z.object({ task_id: HexUuid }),
+      responses: {
+        200: {
+          description: 'The start task that takes its place; the same one however often this is sent.',
+          schema: StartTaskSchema,
+        },
+        404: { description: 'There is no such start task.' },
+        409: { description: 'It did not end in ERROR, or what it needs is gone.' },
+        503: { description: 'The workflow service does not answer; nothing was started.' },
+      },
+      handle: ({ params, user }) => retry(params.task_id, user),
+    }),
     route({
       method: 'get',
       path: '/api/v1/app-conversations/start-tasks/search',

@@ -24,6 +24,7 @@ import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes
 import { userRoutes } from '../api/user-routes.js';
 import { webClientRoutes } from '../api/web-client-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../api/send-message-route.js';
+import { createRetryCommand } from '../api/retry-command.js';
 import { createStartCommand } from '../api/start-command.js';
 import { startRoutes } from '../api/start-routes.js';
 import type { StreamRegistry } from '../api/start-stream.js';
@@ -37,6 +38,7 @@ import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import type { NotificationHub } from '../db/notifications.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
@@ -68,6 +70,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   const rows = new ConversationRepository(database);
   const clientAddress = config.gateway.enabled ? gatewayAddress(config.server.publicUrl) : directAddress;
   const tasks = new StartTaskReadModel(database, clientAddress);
+  const starts = new StartTaskRepository(database);
   const agentServers = createAgentServerAccess({
     vault,
     connect: createAgentServerClient,
@@ -92,7 +95,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...startRoutes({
       start: createStartCommand({
         vault,
-        starts: new StartTaskRepository(database),
+        starts,
         tasks,
         conversations,
         conversationRows: rows,
@@ -100,7 +103,10 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       }),
       stream: { tasks, hub: parts.hub, streams: parts.streams, logger },
     }),
-    ...startTaskRoutes({ tasks }),
+    ...startTaskRoutes({
+      tasks,
+      retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
+    }),
     ...sendMessageRoutes({
       sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
     }),

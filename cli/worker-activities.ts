@@ -1,20 +1,23 @@
+import type { Client } from '@temporalio/client';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
-import { createConversationSandboxSteps } from '../activities/conversation-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
 import { createActorSweepActivities } from '../activities/sandbox-sweep-activities.js';
 import { createSandboxSteps } from '../activities/start-conversation-activities.js';
+import { awaitWorkflowEnd } from '../activities/workflow-state.js';
 import { createStartTaskActivities } from '../activities/start-task-activities.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
+import { startTaskWorkflowId } from '../contract/ids.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { createSandboxRow } from '../identity/new-sandbox.js';
@@ -23,12 +26,13 @@ import type { Core } from './core.js';
 export interface GeneralActivityDeps {
   config: Config;
   core: Core;
+  client: Client;
   actors: SandboxActors;
   logger: Logger;
 }
 
 /** Activities that any machine may run. */
-export function generalActivities({ config, core, actors, logger }: GeneralActivityDeps) {
+export function generalActivities({ config, core, client, actors, logger }: GeneralActivityDeps) {
   const { database } = core.connection;
   const { vault, sandboxes, settings, secrets } = core;
   const startTasks = new StartTaskRepository(database);
@@ -46,6 +50,7 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       startTasks,
       sandboxes,
       limits,
+      keepSecretsOfFailed: config.maintenance.retryHours > 0,
       defaultSpecId: defaultSpecId(config),
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
       groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
@@ -53,6 +58,9 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
     ...createSandboxSteps({
       actors,
       sandboxes,
+      release: new SandboxRelease(database),
+      startTasks,
+      awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
       list: new SandboxReadModel(database),
       maxPerUser: config.sandboxes.maxPerUser,
     }),
@@ -69,6 +77,7 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       publicUrl: config.server.publicUrl,
       skillsDirectory: config.data.skillsDirectory,
       userSkillsDirectories: ['skills', 'microagents'].map((name) => join(homedir(), '.openhands', name)),
+      events: core.events,
       limits,
       workspaceMayHoldFiles: false,
       log: logger,
@@ -83,6 +92,5 @@ export function generalActivities({ config, core, actors, logger }: GeneralActiv
       createClient: createAgentServerClient,
       logger,
     }),
-    ...createConversationSandboxSteps({ actors }),
   };
 }

@@ -86,7 +86,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     create({
       taskQueue: TASK_QUEUE,
       workflowBundle: { codePath: bundle },
-      activities: generalActivities({ config, core, actors, logger }),
+      activities: generalActivities({ config, core, client, actors, logger }),
     }),
     ...hostWorkers(host, hostId).map(create),
   ]);

@@ -191,6 +191,22 @@ const gateway = z.object({
   }),
 });
 
+const maintenance = z.object({
+  intervalMinutes: setting(wholeNumber(0, 1440).default(5), {
+    env: ['CALLBOARD_MAINTENANCE_MINUTES'],
+    about: 'Minutes between two rounds that look for what a crash has left behind; 0 turns them off.',
+  }),
+  retryHours: setting(wholeNumber(0, 8760).default(24), {
+    env: ['CALLBOARD_RETRY_HOURS'],
+    about:
+      'How long the secrets given with a failed start are kept, encrypted, so that it can be tried again; 0 erases them at once.',
+  }),
+  keepDays: setting(wholeNumber(0, 36_500).default(90), {
+    env: ['CALLBOARD_KEEP_DAYS'],
+    about: 'Days after which ended start tasks, and marks of what was deleted, are removed; 0 keeps them.',
+  }),
+});
+
 const docker = z.object({
   hostPort: setting(wholeNumber(1, 65_535).default(3000), {
     env: ['SANDBOX_HOST_PORT'],
@@ -336,6 +352,7 @@ export const ConfigSchema = z
     temporal,
     sandboxes,
     gateway,
+    maintenance,
     docker,
     remote,
     agentServer,

@@ -28,12 +28,18 @@ export class ConversationResidence {
       return row.deletedAt ? 'deleted' : 'here';
     }
     const [start] = await this.database
-      .select({ sandboxId: startTasks.sandboxId, owner: startRequests.createdByUserId })
+      .select({
+        sandboxId: startTasks.sandboxId,
+        owner: startRequests.createdByUserId,
+        status: startTasks.status,
+      })
       .from(startRequests)
       .leftJoin(startTasks, eq(startTasks.id, startRequests.id))
       .where(and(eq(startRequests.conversationId, conversationId), isNull(startRequests.supersededAt)));
     if (!start) return 'unknown';
     const isHere = start.owner === sandbox.createdByUserId && (start.sandboxId ?? sandbox.id) === sandbox.id;
-    return isHere ? 'unknown' : 'elsewhere';
+    if (!isHere) return 'elsewhere';
+    // A start that failed has taken its conversation back: a late word of it brings nothing to life again.
+    return start.status === 'ERROR' ? 'deleted' : 'unknown';
   }
 }

@@ -3,7 +3,9 @@ import { hexId } from '../contract/ids.js';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
 import { isTerminal } from '../contract/start-task.js';
 import type { Database } from './database.js';
+import type { Executor } from './executor.js';
 import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
+import { forgetConversationOf, releaseSandboxOf } from './start-release.js';
 
 /** Channel on which each new status of a start is announced; the payload is the task id. */
 export const START_TASK_CHANNEL = 'start_task';
@@ -16,12 +18,18 @@ export interface StagedRequest {
   /** Encrypted JSON object of the secrets given with the start, or null. */
   secrets: string | null;
   idempotencyKey: string | null;
+  /** Hash of what the client sent; null where nobody compares it. */
+  fingerprint?: string | null;
 }
 
-/** What staging found: this request, or the live one that holds the same conversation id or idempotency key. */
+/**
+ * What staging found: this request, the live one that holds the same conversation id or idempotency key, or one of the
+ * same key that asked for something else.
+ */
 export type StagingResult =
   | { outcome: 'staged'; taskId: string }
-  | { outcome: 'existing'; taskId: string; createdByUserId: string | null };
+  | { outcome: 'existing'; taskId: string; createdByUserId: string | null }
+  | { outcome: 'other-request'; taskId: string };
 
 /** What a start has got so far; members left out keep their value. */
 export interface TransitionFields {
@@ -29,6 +37,8 @@ export interface TransitionFields {
   sandboxId?: string;
   agentServerUrl?: string;
   appConversationId?: string;
+  /** With ERROR: secrets of the request stay, so that the start can be tried again. */
+  keepSecrets?: boolean;
 }
 
 /** Writes start requests, start tasks and their transitions; each method may be repeated after a crash. */
@@ -41,13 +51,16 @@ export class StartTaskRepository {
    */
   async stage(staged: StagedRequest): Promise<StagingResult> {
     return this.database.transaction(async (tx) => {
-      // Serializes requests for one conversation, and for one idempotency key, until the transaction ends.
-      await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${staged.conversationId}, 1))`);
+      await lockConversationStarts(tx, staged.conversationId);
       if (staged.idempotencyKey !== null) {
         const scope = `${staged.createdByUserId ?? ''}/${staged.idempotencyKey}`;
         await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${scope}, 2))`);
         const [same] = await tx
-          .select({ id: startRequests.id, createdByUserId: startRequests.createdByUserId })
+          .select({
+            id: startRequests.id,
+            createdByUserId: startRequests.createdByUserId,
+            fingerprint: startRequests.fingerprint,
+          })
           .from(startRequests)
           .where(
             and(
@@ -55,7 +68,12 @@ export class StartTaskRepository {
               eq(startRequests.idempotencyKey, staged.idempotencyKey),
             ),
           );
-        if (same) return { outcome: 'existing', taskId: same.id, createdByUserId: same.createdByUserId };
+        if (same) {
+          const differs = same.fingerprint !== null && same.fingerprint !== (staged.fingerprint ?? null);
+          return differs
+            ? { outcome: 'other-request', taskId: same.id }
+            : { outcome: 'existing', taskId: same.id, createdByUserId: same.createdByUserId };
+        }
       }
       const [live] = await tx
         .select({
@@ -72,27 +90,28 @@ export class StartTaskRepository {
         return { outcome: 'existing', taskId: live.id, createdByUserId: live.createdByUserId };
       }
       if (live) {
-        await tx.update(startRequests).set({ supersededAt: new Date() }).where(eq(startRequests.id, live.id));
+        await supersede(tx, live.id);
       }
-      await tx.insert(startRequests).values({
-        id: staged.taskId,
-        conversationId: staged.conversationId,
-        createdByUserId: staged.createdByUserId,
-        request: staged.request,
-        secrets: staged.secrets,
-        idempotencyKey: staged.idempotencyKey,
-      });
+      const { taskId: id, ...values } = staged;
+      await tx.insert(startRequests).values({ id, ...values, supersedes: live?.id ?? null });
       return { outcome: 'staged', taskId: staged.taskId };
     });
   }
 
-  /** Forgets a request that was never accepted; one that is being accepted at this moment is waited for, and kept. */
+  /**
+   * Forgets a request that was never accepted, so that the one whose place it took can be tried again; one that is being
+   * accepted at this moment is waited for, and kept.
+   */
   async unstage(taskId: string): Promise<void> {
     await this.database.transaction(async (tx) => {
       await tx.execute(sql`select id from start_requests where id = ${taskId} for update`);
-      await tx.execute(sql`
+      const { rows } = await tx.execute<{ supersedes: string | null }>(sql`
         delete from start_requests
-        where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)`);
+        where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)
+        returning supersedes`);
+      const earlier = rows[0]?.supersedes;
+      if (!earlier) return;
+      await tx.update(startRequests).set({ supersededAt: null }).where(eq(startRequests.id, earlier));
     });
   }
 
@@ -103,14 +122,16 @@ export class StartTaskRepository {
         .select({
           conversationId: startRequests.conversationId,
           createdByUserId: startRequests.createdByUserId,
+          supersedes: startRequests.supersedes,
         })
         .from(startRequests)
         .where(eq(startRequests.id, taskId));
       if (!staged) throw new StartRequestMissing(taskId);
       const now = new Date();
+      const { supersedes, ...own } = staged;
       const inserted = await tx
         .insert(startTasks)
-        .values({ id: taskId, ...staged, status: 'WORKING', createdAt: now, updatedAt: now })
+        .values({ id: taskId, ...own, status: 'WORKING', createdAt: now, updatedAt: now })
         .onConflictDoNothing()
         .returning({ id: startTasks.id });
       if (inserted.length === 0) {
@@ -120,6 +141,11 @@ export class StartTaskRepository {
           .where(eq(startTasks.id, taskId));
         return { status: task?.status ?? 'WORKING' };
       }
+      await tx.update(startRequests).set({ acceptedAt: now }).where(eq(startRequests.id, taskId));
+      if (supersedes !== null) {
+        // This start has them now.
+        await tx.update(startRequests).set({ secrets: null }).where(eq(startRequests.id, supersedes));
+      }
       await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
       await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
       return { status: 'WORKING' };
@@ -128,50 +154,87 @@ export class StartTaskRepository {
 
   /**
    * Writes a status and announces it, in one transaction: a listener never hears of what it cannot read yet.
-   * The status a task already has is written again only if something else changed; a terminal one is never left.
+   * The status a task already has is not written again; a terminal one is never left. With ERROR goes, in the same
+   * transaction, what the start has made: a sandbox of its own is hidden, its conversation forgotten.
    */
   async advance(taskId: string, status: StartStatus, fields: TransitionFields = {}): Promise<void> {
-    await this.database.transaction(async (tx) => {
-      const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
-      if (!task) throw new StartRequestMissing(taskId);
-      if (isTerminal(task.status) || task.status === status) return;
-      const now = new Date(Math.max(Date.now(), task.updatedAt.getTime() + 1)); // times of one task only grow
-      const next = {
-        status,
-        detail: fields.detail ?? task.detail,
-        sandboxId: fields.sandboxId ?? task.sandboxId,
-        agentServerUrl: fields.agentServerUrl ?? task.agentServerUrl,
-        appConversationId: fields.appConversationId
-          ? hexId(fields.appConversationId)
-          : task.appConversationId,
-      };
-      await tx
-        .update(startTasks)
-        .set({ ...next, updatedAt: now })
-        .where(eq(startTasks.id, taskId));
-      await tx.insert(startTaskTransitions).values({
-        taskId,
-        sequence: sql`(select coalesce(max(sequence), 0) + 1 from start_task_transitions where task_id = ${taskId})`,
-        ...next,
-        at: now,
-      });
-      if (isTerminal(status)) {
-        // What only the start needed goes with its end: secrets first of all.
+    await this.database.transaction((tx) => this.#advance(tx, taskId, status, fields));
+  }
+
+  async #advance(tx: Executor, taskId: string, status: StartStatus, fields: TransitionFields): Promise<void> {
+    const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
+    if (!task) throw new StartRequestMissing(taskId);
+    if (isTerminal(task.status) || task.status === status) return;
+    const now = new Date(Math.max(Date.now(), task.updatedAt.getTime() + 1)); // times of one task only grow
+    const next = {
+      status,
+      detail: fields.detail ?? task.detail,
+      sandboxId: fields.sandboxId ?? task.sandboxId,
+      agentServerUrl: fields.agentServerUrl ?? task.agentServerUrl,
+      appConversationId: fields.appConversationId ? hexId(fields.appConversationId) : task.appConversationId,
+    };
+    await tx
+      .update(startTasks)
+      .set({ ...next, updatedAt: now })
+      .where(eq(startTasks.id, taskId));
+    await tx.insert(startTaskTransitions).values({
+      taskId,
+      sequence: sql`(select coalesce(max(sequence), 0) + 1 from start_task_transitions where task_id = ${taskId})`,
+      ...next,
+      at: now,
+    });
+    if (status === 'ERROR') {
+      await forgetConversationOf(tx, taskId);
+      if (task.ownsSandbox && next.sandboxId) await releaseSandboxOf(tx, next.sandboxId);
+    }
+    if (isTerminal(status)) {
+      // What only the start needed goes with its end: secrets first of all.
+      if (!fields.keepSecrets) {
         await tx.update(startRequests).set({ secrets: null }).where(eq(startRequests.id, taskId));
-        await tx.delete(startTaskArtifacts).where(eq(startTaskArtifacts.taskId, taskId));
       }
-      await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
+      await tx.delete(startTaskArtifacts).where(eq(startTaskArtifacts.taskId, taskId));
+    }
+    await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
+  }
+
+  /**
+   * Announces WAITING_FOR_SANDBOX with the sandbox of the start. Nobody can delete the sandbox as unused in between.
+   * @param owned it was made for this start alone
+   * @returns false when the sandbox is deleted already: another one has to be found.
+   */
+  async occupy(taskId: string, sandboxId: string, owned: boolean): Promise<boolean> {
+    return this.database.transaction(async (tx) => {
+      const { rows } = await tx.execute(
+        sql`select id from sandboxes where id = ${sandboxId} and deleted_at is null for share`,
+      );
+      if (rows.length === 0) return false;
+      await tx.update(startTasks).set({ ownsSandbox: owned }).where(eq(startTasks.id, taskId));
+      await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
+      return true;
     });
   }
 
   /** The task with its request and encrypted secrets, for the activities of its start. */
   async read(taskId: string): Promise<StartTaskRecord | null> {
     const [row] = await this.database
-      .select({ task: startTasks, request: startRequests.request, secrets: startRequests.secrets })
+      .select({
+        task: startTasks,
+        request: startRequests.request,
+        secrets: startRequests.secrets,
+        supersedes: startRequests.supersedes,
+        supersededAt: startRequests.supersededAt,
+      })
       .from(startTasks)
       .innerJoin(startRequests, eq(startRequests.id, startTasks.id))
       .where(eq(startTasks.id, taskId));
-    return row ? { ...row.task, request: row.request, secrets: row.secrets } : null;
+    if (!row) return null;
+    const { task, ...request } = row;
+    return { ...task, ...request };
+  }
+
+  /** Removes rows, callbacks and index of the conversation of a start that ended in ERROR, unless another start has it. */
+  async forgetConversation(taskId: string): Promise<{ forgotten: boolean }> {
+    return this.database.transaction((tx) => forgetConversationOf(tx, taskId));
   }
 
   /** Keeps what a later phase of the start needs. */
@@ -195,6 +258,10 @@ export class StartTaskRepository {
 export type StartTaskRecord = typeof startTasks.$inferSelect & {
   request: EffectiveStartRequest;
   secrets: string | null;
+  /** The start that this one tries again. */
+  supersedes: string | null;
+  /** Set when another start tries this one again. */
+  supersededAt: Date | null;
 };
 
 /** The request of a start is not there: never staged, or swept as abandoned. */
@@ -203,4 +270,14 @@ export class StartRequestMissing extends Error {
     super(`start request ${taskId} does not exist`);
     this.name = 'StartRequestMissing';
   }
+}
+
+/** Takes a request that ended in ERROR out of the way of the next one for its conversation. */
+export async function supersede(tx: Executor, taskId: string): Promise<void> {
+  await tx.update(startRequests).set({ supersededAt: new Date() }).where(eq(startRequests.id, taskId));
+}
+
+/** Serializes requests for one conversation until the transaction ends. */
+export async function lockConversationStarts(tx: Executor, conversationId: string): Promise<void> {
+  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${conversationId}, 1))`);
 }

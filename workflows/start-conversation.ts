@@ -5,6 +5,8 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  log,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   setHandler,
@@ -14,7 +16,7 @@ import {
 import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
 import type { StartTaskActivities } from '../activities/start-task-activities.js';
 import { CALLBOARD_START_STATUS } from './search-attributes.js';
-import { explain } from './failures.js';
+import { explain, logTimeout } from './failures.js';
 import { acceptedUpdate, type StartConversationInput } from './messages.js';
 
 const { acceptStartTask, chooseSandbox, advanceStartTask } = proxyLocalActivities<StartTaskActivities>({
@@ -36,6 +38,7 @@ const { awaitSandbox } = proxyActivities<StartConversationActivities>({
 /** Calls to the agent-server: idempotent by conversation id, so a lost answer is asked for again. */
 const { prepareSkills, createConversation, installGitHooks } = proxyActivities<StartConversationActivities>({
   startToCloseTimeout: '3m',
+  scheduleToCloseTimeout: '15m',
   heartbeatTimeout: '10s',
   cancellationType: wait,
   retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
@@ -76,8 +79,8 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
 
   const undo: (() => Promise<void>)[] = [];
   try {
-    const sandbox = await chooseSandbox(taskId, uuid4());
-    // Before the step: it may have happened even if we never hear of it.
+    // A short step that a cancellation waits for: what it has taken must be known.
+    const sandbox = await CancellationScope.nonCancellable(() => chooseSandbox(taskId, uuid4()));
     if (sandbox.isNew) undo.unshift(() => releaseSandbox(sandbox.id));
     const { agentServerUrl } = await awaitSandbox(taskId, sandbox.id);
 
@@ -94,21 +97,48 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
     await prepareSkills(taskId);
 
     await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
-    if (!sandbox.isNew) undo.unshift(() => discardConversation(taskId));
+    // Before the step: it may have happened even if we never hear of it.
+    undo.unshift(async () => {
+      // Others may have come into a sandbox that was made for this start: then it stays, without the conversation.
+      if (!sandbox.isNew || patched('2026-11-discard-in-own-sandbox')) await discardConversation(taskId);
+    });
     const { conversationId } = await createConversation(taskId);
 
-    await advanceStartTask(taskId, 'READY', { appConversationId: conversationId });
+    // From here on it is too late to call it off: a cancellation in between must not undo what is READY.
+    await CancellationScope.nonCancellable(() =>
+      advanceStartTask(taskId, 'READY', { appConversationId: conversationId }),
+    );
     upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
   } catch (err) {
+    logTimeout(err);
     const { message, type } = explain(err);
-    await CancellationScope.nonCancellable(async () => {
-      await advanceStartTask(taskId, 'ERROR', { detail: message });
-      upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'ERROR' }]);
-      for (const step of undo) await step();
-    });
+    await CancellationScope.nonCancellable(() => fail(taskId, message, isCancellation(err), undo));
     if (isCancellation(err)) throw err;
     throw ApplicationFailure.nonRetryable(message, type);
   } finally {
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   }
 }
+
+/** Stores and announces ERROR, then gives back what the start took, each part whatever becomes of the others. */
+async function fail(
+  taskId: string,
+  detail: string,
+  cancelled: boolean,
+  undo: readonly (() => Promise<void>)[],
+): Promise<void> {
+  const fields = { detail, ...(cancelled ? { cancelled } : {}) };
+  const steps = [() => advanceStartTask(taskId, 'ERROR', fields), announceError, ...undo];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (err) {
+      logTimeout(err);
+      log.error('a part of a failed start could not be given back', { taskId, reason: explain(err).message });
+    }
+  }
+}
+
+const announceError = async (): Promise<void> => {
+  upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'ERROR' }]);
+};

@@ -157,7 +157,10 @@ async function store(deps: StartPreparationDeps, start: Start, plan: StartReques
   );
 }
 
-/** Compensation in a sandbox that stays: the conversation is taken out of it again; gone already is fine. */
+/**
+ * Compensation: the conversation of a start that ended in ERROR is taken out of its sandbox again, and what had arrived
+ * of it is removed. Gone already is fine; one that another start has taken up is that one's.
+ */
 export async function discardConversation(
   deps: StartPreparationDeps,
   load: StartLoader,
@@ -165,15 +168,24 @@ export async function discardConversation(
   taskId: string,
 ): Promise<void> {
   const task = await deps.startTasks.read(taskId);
-  const sandbox = task?.sandboxId == null ? null : await deps.sandboxes.read(task.sandboxId);
-  // A sandbox that is going, or stands still, takes no order; what it keeps of the conversation nobody sees.
-  if (!sandbox || sandbox.deletedAt || !['STARTING', 'RUNNING'].includes(sandbox.status)) return;
-  const start = await load(taskId);
+  if (!task || task.supersededAt) return;
   await whileBeating(scope, 'discarding the conversation', async () => {
-    try {
-      await start.client.deleteConversation(dashedId(start.task.conversationId), { signal: scope.signal });
-    } catch (error) {
-      throw agentServerFailure(error, 'discard the conversation', start.secretValues());
+    const sandbox = task.sandboxId === null ? null : await deps.sandboxes.read(task.sandboxId);
+    // A sandbox that is going, or stands still, takes no order; what it keeps of the conversation nobody sees.
+    if (sandbox && !sandbox.deletedAt && ['STARTING', 'RUNNING'].includes(sandbox.status)) {
+      await discardAtAgentServer(await load(taskId), scope);
     }
+    // Afterwards: ending there, it may have reported once more.
+    const { forgotten } = await deps.startTasks.forgetConversation(taskId);
+    if (forgotten) await deps.events.deleteConversation(task.conversationId);
   });
+}
+
+async function discardAtAgentServer(start: Start, scope: ActivityScope): Promise<void> {
+  const { client, task } = start;
+  try {
+    await client.deleteConversation(dashedId(task.conversationId), { signal: scope.signal });
+  } catch (error) {
+    throw agentServerFailure(error, 'discard the conversation', start.secretValues());
+  }
 }

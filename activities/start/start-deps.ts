@@ -4,6 +4,7 @@ import type { CallbackRepository } from '../../db/callback-repository.js';
 import type { ConversationRepository } from '../../db/conversation-repository.js';
 import type { SandboxRepository } from '../../db/sandbox-repository.js';
 import type { StartTaskRepository } from '../../db/start-task-repository.js';
+import type { EventStore } from '../../events/event-store.js';
 import type { AccessTokens } from '../../identity/access-token.js';
 import type { SecretsStore } from '../../identity/secrets-store.js';
 import type { SettingsStore } from '../../identity/settings-store.js';
@@ -15,10 +16,11 @@ export type UserSettingsReader = Pick<SettingsStore, 'read'>;
 export type UserSecretsReader = Pick<SecretsStore, 'readCustom' | 'providerTokens'>;
 
 export interface StartPreparationDeps {
-  startTasks: Pick<StartTaskRepository, 'read' | 'artifact' | 'putArtifact'>;
+  startTasks: Pick<StartTaskRepository, 'read' | 'artifact' | 'putArtifact' | 'forgetConversation'>;
   sandboxes: Pick<SandboxRepository, 'read'>;
   conversations: Pick<ConversationRepository, 'createFromStart'>;
   callbacks: Pick<CallbackRepository, 'register'>;
+  events: Pick<EventStore, 'deleteConversation'>;
   vault: Pick<Vault, 'open'>;
   settings: UserSettingsReader;
   secrets: UserSecretsReader;

@@ -40,11 +40,19 @@ export const conversations = pgTable(
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
     deletedAt: time('deleted_at'),
+    /** When everything else of a deleted conversation (files, callbacks, its part of the sandbox) was removed. */
+    purgedAt: time('purged_at'),
   },
   (table) => [
     index('conversations_created').on(table.createdAt, table.id),
     index('conversations_user_created').on(table.createdByUserId, table.createdAt, table.id),
     index('conversations_parent').on(table.parentConversationId),
     index('conversations_sandbox').on(table.sandboxId),
+    index('conversations_unpurged')
+      .on(table.deletedAt)
+      .where(sql`deleted_at is not null and purged_at is null`),
+    index('conversations_purged')
+      .on(table.purgedAt)
+      .where(sql`purged_at is not null`),
   ],
 );

@@ -45,6 +45,9 @@ export const sandboxes = pgTable(
     index('sandboxes_alive')
       .on(table.hostId, table.id)
       .where(sql`deleted_at is null or status <> 'MISSING'`),
+    index('sandboxes_deleted')
+      .on(table.deletedAt)
+      .where(sql`deleted_at is not null`),
   ],
 );
 

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
 import {
+  boolean,
   foreignKey,
   index,
   integer,
@@ -25,12 +26,21 @@ export const startRequests = pgTable(
     createdByUserId: text('created_by_user_id'),
     /** The effective request, secrets masked. */
     request: jsonb('request').$type<EffectiveStartRequest>().notNull(),
-    /** Secrets given with the start, encrypted as one JSON object; erased when the start has ended. */
+    /**
+     * Secrets given with the start, encrypted as one JSON object; erased at READY and when it is cancelled, kept for a
+     * while after another ERROR, so that the start can be tried again.
+     */
     secrets: text('secrets'),
     /** Key of the `Idempotency-Key` header, or null. */
     idempotencyKey: text('idempotency_key'),
+    /** Hash of what the client sent, values of secrets left out: the same key with another body is refused. */
+    fingerprint: text('fingerprint'),
     /** Set when a later request for the same conversation took this one's place after it ended in ERROR. */
     supersededAt: time('superseded_at'),
+    /** The request whose place this one took: a start tried again, or its conversation id sent again. */
+    supersedes: text('supersedes'),
+    /** When the start task was stored; null while nothing but the request is known. */
+    acceptedAt: time('accepted_at'),
     createdAt: time('created_at').notNull().defaultNow(),
   },
   (table) => [
@@ -41,7 +51,17 @@ export const startRequests = pgTable(
     uniqueIndex('start_requests_idempotency_key')
       .on(sql`coalesce(created_by_user_id, '')`, table.idempotencyKey)
       .where(sql`idempotency_key is not null`),
+    // A start is tried again once: whoever asks a second time gets the task of the first.
+    uniqueIndex('start_requests_supersedes')
+      .on(table.supersedes)
+      .where(sql`supersedes is not null`),
     index('start_requests_created').on(table.createdAt),
+    index('start_requests_unaccepted')
+      .on(table.createdAt)
+      .where(sql`accepted_at is null`),
+    index('start_requests_with_secrets')
+      .on(table.createdAt)
+      .where(sql`secrets is not null`),
   ],
 );
 
@@ -56,6 +76,8 @@ export const startTasks = pgTable(
     detail: text('detail'),
     appConversationId: text('app_conversation_id'),
     sandboxId: text('sandbox_id'),
+    /** Whether the sandbox was made for this start alone, and goes with it when it fails. */
+    ownsSandbox: boolean('owns_sandbox').notNull().default(false),
     agentServerUrl: text('agent_server_url'),
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
@@ -68,6 +90,9 @@ export const startTasks = pgTable(
     index('start_tasks_user_updated').on(table.createdByUserId, table.updatedAt, table.id),
     index('start_tasks_conversation').on(table.appConversationId),
     index('start_tasks_sandbox').on(table.sandboxId),
+    index('start_tasks_under_way')
+      .on(table.updatedAt, table.id)
+      .where(sql`status not in ('READY', 'ERROR')`),
   ],
 );
 

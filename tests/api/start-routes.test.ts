@@ -181,10 +181,69 @@ describe('POST app-conversations', () => {
 
   it('sent twice with the same Idempotency-Key is one task, for that user alone', async () => {
     const key = { 'Idempotency-Key': `key ${newId()}` };
-    const first = await post({}, 'ann', key);
-    expect((await post({ title: 'other' }, 'ann', key)).body.id).toBe(first.body.id);
+    const first = await post({ secrets: { A: '1' } }, 'ann', key);
+    expect((await post({ title: null, secrets: { A: '2' } }, 'ann', key)).body.id).toBe(first.body.id);
     expect((await post({}, 'bob', key)).body.id).not.toBe(first.body.id);
     expect((await post({}, 'ann', { 'Idempotency-Key': 'x'.repeat(256) })).status).toBe(400);
+  });
+
+  it('refuses an Idempotency-Key that comes with another request (RFC draft: 422), and starts nothing', async () => {
+    const key = { 'Idempotency-Key': `key ${newId()}` };
+    const first = await post({ title: 'one' }, 'ann', key);
+    const before = await numberOfRequests();
+    for (const path of [START, STREAM]) {
+      const { status, body } = await api.call<{ detail: string }>('POST', path, {
+        user: 'ann',
+        body: { title: 'two' },
+        headers: key,
+      });
+      expect(status).toBe(422);
+      expect(body.detail).toContain(first.body.id);
+    }
+    expect(await numberOfRequests()).toBe(before);
+  });
+
+  it.each(['Idempotency-Key', 'conversation_id'])(
+    'sent twenty times at once with one %s, to both routes, is one task with one sandbox',
+    async (what) => {
+      const id = newId();
+      const body = what === 'conversation_id' ? { conversation_id: id } : {};
+      const headers: Record<string, string> = what === 'conversation_id' ? {} : { [what]: id };
+      const ids = await Promise.all(
+        Array.from({ length: 20 }, async (_, number) => {
+          const path = number % 2 === 0 ? START : STREAM;
+          const answer = await api.call<StartTask | StartTask[]>('POST', path, {
+            user: 'ann',
+            body,
+            headers,
+          });
+          expect(answer.status).toBe(200);
+          return Array.isArray(answer.body) ? answer.body[0]?.id : answer.body.id;
+        }),
+      );
+      expect(new Set(ids).size).toBe(1);
+      const { sandbox_id: box } = await ended(ids[0]!);
+      const made = await api.database.select().from(startTasks).where(eq(startTasks.sandboxId, box!));
+      expect(made).toHaveLength(1);
+    },
+  );
+
+  it('goes on at once with a request whose API process was killed before it began the start', async () => {
+    const key = `key ${newId()}`;
+    const working = api.actors.startConversation.bind(api.actors);
+    api.actors.startConversation = () => new Promise(() => undefined); // killed: never heard of again
+    void post({ title: 'mine' }, 'ann', { 'Idempotency-Key': key }).catch(() => undefined);
+    await vi.waitFor(async () => {
+      const rows = await api.database
+        .select()
+        .from(startRequests)
+        .where(eq(startRequests.idempotencyKey, key));
+      expect(rows).toHaveLength(1);
+    });
+    api.actors.startConversation = working;
+    const { status, body } = await post({ title: 'mine' }, 'ann', { 'Idempotency-Key': key });
+    expect(status).toBe(200);
+    expect((await ended(body.id)).status).toBe('READY');
   });
 
   it('takes up a conversation id again whose start failed', async () => {

@@ -11,6 +11,7 @@ import { createSandboxActors } from '../../activities/sandbox-actors.js';
 import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../../activities/start-task-activities.js';
+import { awaitWorkflowEnd } from '../../activities/workflow-state.js';
 import { createAgentServerClient } from '../../agent-server/client.js';
 import { createActors, type Actors, type ActorSettings } from '../../api/actors.js';
 import { createAgentServerAccess } from '../../api/agent-server-access.js';
@@ -23,11 +24,12 @@ import { createSandboxLimit } from '../../api/sandbox-limit.js';
 import { sandboxRoutes } from '../../api/sandbox-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../../api/send-message-route.js';
 import { startServer, type RunningServer } from '../../api/server.js';
+import { createRetryCommand } from '../../api/retry-command.js';
 import { createStartCommand } from '../../api/start-command.js';
 import { startRoutes } from '../../api/start-routes.js';
 import { StreamRegistry } from '../../api/start-stream.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
-import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../../contract/ids.js';
+import { hostTaskQueue, PLACEMENT_TASK_QUEUE, startTaskWorkflowId, TASK_QUEUE } from '../../contract/ids.js';
 import { ConversationDeletion } from '../../db/conversation-deletion.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
@@ -35,6 +37,8 @@ import type { Database } from '../../db/database.js';
 import { createNotificationHub, type NotificationHub } from '../../db/notifications.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
+import { SandboxRelease } from '../../db/start-release.js';
+import { StartRetries } from '../../db/start-retry.js';
 import { StartTaskReadModel } from '../../db/start-task-read-model.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
@@ -214,9 +218,10 @@ function routesOver({ database, logger, hub, streams, actors, maxSandboxesPerUse
     agentServers,
     liveStatus: createLiveStatus({ agentServers, logger, limitMs: 500, freshForMs: 0 }),
   });
+  const starts = new StartTaskRepository(database);
   const start = createStartCommand({
     vault,
-    starts: new StartTaskRepository(database),
+    starts,
     tasks,
     conversations,
     conversationRows: rows,
@@ -233,7 +238,10 @@ function routesOver({ database, logger, hub, streams, actors, maxSandboxesPerUse
   return [
     ...appConversationRoutes({ conversations, views, commands }),
     ...startRoutes({ start, stream: { tasks, hub, streams, logger } }),
-    ...startTaskRoutes({ tasks }),
+    ...startTaskRoutes({
+      tasks,
+      retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
+    }),
     ...sendMessageRoutes({
       sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
     }),
@@ -305,6 +313,7 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
       startTasks,
       sandboxes,
       limits,
+      keepSecretsOfFailed: true,
       defaultSpecId: 'spec',
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
       groupingStrategy: () => Promise.resolve('NO_GROUPING'),
@@ -312,6 +321,10 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
     ...createSandboxSteps({
       actors: createSandboxActors(temporal.client),
       sandboxes,
+      release: new SandboxRelease(database),
+      startTasks,
+      awaitStartEnd: (taskId, signal) =>
+        awaitWorkflowEnd(temporal.client, startTaskWorkflowId(taskId), signal),
       list: new SandboxReadModel(database),
       maxPerUser: maxSandboxesPerUser,
     }),

@@ -22,6 +22,7 @@ import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { AccessTokens } from '../../identity/access-token.js';
 import { randomSandboxId } from '../../identity/new-sandbox.js';
+import { createEventStore } from '../../events/event-store.js';
 import type { ProviderToken } from '../../identity/user-context.js';
 import { lookupHash, purposes, Vault } from '../../identity/vault.js';
 import type { SandboxHandle } from '../../sandboxes/backend.js';
@@ -85,6 +86,7 @@ export async function openStartFixture(): Promise<StartFixture> {
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
   const callbacks = new CallbackRepository(database);
+  const events = createEventStore({ directory: join(root, 'events'), database });
 
   // Somebody who takes the webhooks: a dead receiver would delay every conversation.
   const receiver = createHttpServer((request, response) => {
@@ -174,6 +176,7 @@ export async function openStartFixture(): Promise<StartFixture> {
           sandboxes,
           conversations,
           callbacks,
+          events,
           vault,
           settings: { read: () => Promise.resolve(Settings.parse(fixture.settings)) },
           secrets: {

@@ -116,7 +116,7 @@ describe('a start', () => {
     await vi.waitFor(() => expect(phases.calls).toContain(`runSetupScript ${taskId}`), 10_000);
     await handle.cancel();
     await expect(handle.result()).rejects.toThrow();
-    expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'cancelled' } });
+    expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'cancelled', cancelled: true } });
     expect(phases.calls).toContain(`releaseSandbox box-${taskId}`);
     expect((await handle.describe()).status.name).toBe('CANCELLED');
   });

@@ -1,0 +1,44 @@
+import type { StartTask } from '../contract/start-task.js';
+import type { StartTaskReadModel } from '../db/start-task-read-model.js';
+import type { StartTaskRepository } from '../db/start-task-repository.js';
+import type { Actors } from './actors.js';
+
+export interface BeginStartDeps {
+  starts: Pick<StartTaskRepository, 'unstage'>;
+  tasks: Pick<StartTaskReadModel, 'read' | 'transitionsAfter'>;
+  actors: Pick<Actors, 'startConversation'>;
+}
+
+/** A request that is stored, and whether this call has stored it. */
+export interface StoredRequest {
+  taskId: string;
+  staged: boolean;
+  userId: string | null;
+}
+
+/**
+ * Has the workflow of a stored request begun, and answers when the start task is stored: its first state for a new one,
+ * its present one for a task that was known already.
+ */
+export async function beginStart(
+  { starts, tasks, actors }: BeginStartDeps,
+  { taskId, staged, userId }: StoredRequest,
+): Promise<StartTask> {
+  // What was accepted once is never started again, whatever became of it.
+  const known = staged ? null : await tasks.read(taskId);
+  if (known) return known;
+  try {
+    // Also for a request that another call has stored: that one may have died before it came to this.
+    await actors.startConversation(taskId, userId);
+  } catch (error) {
+    // Nobody knows how far the call got: what is not accepted by now never will be, what is accepted counts.
+    if (staged) await starts.unstage(taskId);
+    const accepted = await tasks.read(taskId);
+    if (accepted) return accepted;
+    throw error;
+  }
+  // The answer is the first state, however far the start has got by now (contract 3.3).
+  const [first] = await tasks.transitionsAfter(taskId, 0);
+  if (!first) throw new Error(`start task ${taskId} was accepted but is not stored`);
+  return first.task;
+}
