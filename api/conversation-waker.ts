@@ -8,6 +8,7 @@ import {
   CONVERSATION_WORKFLOW,
   type ConversationInput,
 } from '../workflows/messages.js';
+import { createSignalQueue } from './signal-queue.js';
 
 export interface ConversationWakerDeps {
   /** Signals the actor, or starts it with the signal. */
@@ -35,46 +36,11 @@ export function createConversationWaker({
   signal,
   callbacks,
   logger,
-  retryMs = { first: 500, longest: 30_000 },
+  retryMs,
   sweepMs = 60_000,
 }: ConversationWakerDeps): ConversationWaker {
-  const waiting = new Set<string>();
-  let timer: NodeJS.Timeout | null = null;
-  let delay = 0;
-  let closed = false;
-
-  const schedule = (): void => {
-    if (closed || timer || waiting.size === 0) return;
-    timer = setTimeout(() => void flush(), delay);
-    timer.unref();
-  };
-
-  /** One failure is taken for an outage: the rest waits with it. */
-  const flush = async (): Promise<void> => {
-    for (const conversationId of [...waiting]) {
-      try {
-        // Taken out first: what is queued while the signal is on its way gets a signal of its own.
-        waiting.delete(conversationId);
-        await signal(conversationId);
-        delay = 0;
-      } catch (error) {
-        waiting.add(conversationId);
-        delay = Math.min(Math.max(delay * 2, retryMs.first), retryMs.longest);
-        logger.warn(
-          { err: error, waiting: waiting.size, retryInMs: delay },
-          'conversations cannot be woken yet',
-        );
-        break;
-      }
-    }
-    timer = null;
-    schedule();
-  };
-
-  const wake = (conversationId: string): void => {
-    waiting.add(conversationId);
-    schedule();
-  };
+  const queue = createSignalQueue({ signal, logger, retryMs });
+  const wake = (conversationId: string): void => queue.add(conversationId);
 
   const sweep = async (): Promise<void> => {
     try {
@@ -90,9 +56,8 @@ export function createConversationWaker({
     wake,
     sweep,
     close() {
-      closed = true;
       clearInterval(sweeper);
-      if (timer) clearTimeout(timer);
+      queue.close();
     },
   };
 }

@@ -6,7 +6,13 @@ import { z } from 'zod';
 import { InvalidSettings } from '../contract/settings.js';
 import { Unauthenticated } from '../identity/auth-strategy.js';
 import { HttpError } from './http-error.js';
-import { isDatabaseOutage, isTemporalOutage, isUnstorableText, RETRY_AFTER_SECONDS } from './outages.js';
+import {
+  isDatabaseOutage,
+  isDiskOutage,
+  isTemporalOutage,
+  isUnstorableText,
+  RETRY_AFTER_SECONDS,
+} from './outages.js';
 import { RequestValidationError, UNKNOWN_INPUT, validationDetails } from './validation-error.js';
 
 export interface ErrorAnswer {
@@ -44,6 +50,15 @@ export function answerTo(error: unknown): ErrorAnswer | null {
   }
   if (isTemporalOutage(error)) return unavailable('The workflow service');
   if (isDatabaseOutage(error)) return unavailable('The database');
+  if (isDiskOutage(error)) {
+    return detail(
+      503,
+      'The disk of the server is full or cannot be written to; nothing was stored, try again later.',
+      {
+        'Retry-After': String(RETRY_AFTER_SECONDS),
+      },
+    );
+  }
   if (isUnstorableText(error)) return detail(400, 'Text must not contain NUL characters.');
   return bodyReaderAnswer(error);
 }

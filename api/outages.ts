@@ -45,3 +45,10 @@ export function isUnstorableText(error: unknown): boolean {
   }
   return false;
 }
+
+/** The disk is full, at its quota, read-only or defective, or no more files can be open. */
+const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EMFILE', 'ENFILE']);
+
+/** Something could not be stored because of the disk, and can be once somebody has looked after it. */
+export const isDiskOutage = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && 'syscall' in error && DISK_CODES.has(String(error.code));

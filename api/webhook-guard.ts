@@ -1,45 +1,64 @@
 /** Who may post a webhook: the agent-server of the sandbox to which the session key belongs (contract 6.1). */
-import express, { type Request, type RequestHandler, type Response } from 'express';
+import type { Request } from 'express';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { JsonSyntaxError } from '../events/event-json.js';
 import { lookupHash } from '../identity/vault.js';
 import { HttpError } from './http-error.js';
+import { readBody } from './read-body.js';
 import { RequestValidationError } from './validation-error.js';
+import type { WebhookAdmission } from './webhook-admission.js';
 
 export interface WebhookGuardDeps {
-  sandboxes: Pick<SandboxRepository, 'findBySessionKeyHash'>;
+  sandboxes: Pick<SandboxRepository, 'findPoster'>;
+  admission: WebhookAdmission;
   /** True where every sandbox has to have an owner: in all auth modes but `none`. */
   requireOwner: boolean;
   /** Largest body in bytes: one post may hold a whole queue of events, and an event the whole output of a tool. */
   bodyLimit: number;
+  /** Until the body has arrived, in milliseconds; 30 s if left out. */
+  bodyWithinMs?: number;
 }
 
 /** Of a caller who may not post, no more than this is looked at. */
 const LARGEST_STRANGE_BODY = 1024 * 1024;
 
+/** The time that senders give a request: what arrives later is sent again anyway, in milliseconds. */
+const BODY_LIMIT_MS = 30_000;
+
 /**
- * The sandbox that posts, and what it posts. Malformed JSON is told before a bad key, as everywhere (contract 1.5).
+ * Lets a webhook in, finds out who posts what, and has it worked on. Malformed JSON is told before a bad key, as
+ * everywhere (contract 1.5).
  * @param pathSandboxId the sandbox named in the path; null in the form without one
- * @throws {HttpError} 401, {RequestValidationError} 422
+ * @throws {HttpError} 401, 408, 413, 503, {RequestValidationError} 422, or what `work` throws
  */
-export async function readWebhook<Body>(
+export async function receiveWebhook<Body, Answer>(
   deps: WebhookGuardDeps,
-  { request, response }: { request: Request; response: Response },
+  request: Request,
   pathSandboxId: string | null,
   parse: (bytes: Buffer) => Promise<Body>,
-): Promise<{ sandbox: SandboxRecord; body: Body }> {
-  const sandbox = await authenticated(deps, request.get('X-Session-API-Key'), pathSandboxId);
-  const refused = sandbox instanceof HttpError;
-  const bytes = await rawBody(request, response, refused ? LARGEST_STRANGE_BODY : deps.bodyLimit).catch(
-    (error: unknown) => {
+  work: (webhook: { sandbox: SandboxRecord; body: Body }) => Promise<Answer>,
+): Promise<Answer> {
+  const key = request.get('X-Session-API-Key');
+  const admitted = deps.admission.enter(key ? lookupHash(key) : '');
+  try {
+    const sandbox = await authenticated(deps, key, pathSandboxId);
+    const refused = sandbox instanceof HttpError;
+    const limits = {
+      bytes: refused ? Math.min(LARGEST_STRANGE_BODY, deps.bodyLimit) : deps.bodyLimit,
+      withinMs: deps.bodyWithinMs ?? BODY_LIMIT_MS,
+      take: (count: number) => admitted.take(count),
+    };
+    const bytes = await readBody(request, limits).catch((error: unknown) => {
       throw refused ? sandbox : error;
-    },
-  );
-  const body = await parse(bytes).catch((error: unknown) => {
-    throw error instanceof JsonSyntaxError ? malformed(error.offset) : error;
-  });
-  if (refused) throw sandbox;
-  return { sandbox, body };
+    });
+    const body = await parse(bytes).catch((error: unknown) => {
+      throw error instanceof JsonSyntaxError ? malformed(error.offset) : error;
+    });
+    if (refused) throw sandbox;
+    return await work({ sandbox, body });
+  } finally {
+    admitted.leave();
+  }
 }
 
 async function authenticated(
@@ -48,28 +67,14 @@ async function authenticated(
   pathSandboxId: string | null,
 ): Promise<SandboxRecord | HttpError> {
   if (!key) return new HttpError(401, 'X-Session-API-Key header is required');
-  // The state of the sandbox does not matter: one that is paused posts what it still had.
-  const sandbox = await sandboxes.findBySessionKeyHash(lookupHash(key));
+  // The state of the sandbox does not matter: one that is paused, or was just deleted, posts what it still had.
+  const sandbox = await sandboxes.findPoster(lookupHash(key));
   if (!sandbox) return new HttpError(401, 'Invalid session API key');
   if (pathSandboxId !== null && pathSandboxId !== sandbox.id) return new HttpError(401, 'Unauthorized');
   if (requireOwner && sandbox.createdByUserId === null) {
     return new HttpError(401, 'Sandbox had no user specified');
   }
   return sandbox;
-}
-
-/** The body's bytes, unpacked. */
-async function rawBody(request: Request, response: Response, limit: number): Promise<Buffer> {
-  const read: RequestHandler = express.raw({ type: () => true, limit });
-  await new Promise<void>((resolve, reject) => {
-    const done = (error?: unknown): void => {
-      if (error instanceof Error) reject(error);
-      else resolve();
-    };
-    void read(request, response, done);
-  });
-  const body: unknown = request.body;
-  return Buffer.isBuffer(body) ? body : Buffer.alloc(0);
 }
 
 const malformed = (offset: number): RequestValidationError =>

@@ -11,14 +11,15 @@ import { concealed, type Conceal } from '../events/concealment.js';
 import { readJsonArray, readJsonValue, type JsonElement } from '../events/event-json.js';
 import type { EventStore } from '../events/event-store.js';
 import type { IncomingEvent } from '../events/incoming-event.js';
+import { answerTo } from './errors.js';
 import { HttpError } from './http-error.js';
 import { validated } from './request-input.js';
 import { route, type RouteDefinition } from './route.js';
 import { RequestValidationError, validationDetails } from './validation-error.js';
-import { readWebhook, type WebhookGuardDeps } from './webhook-guard.js';
+import { receiveWebhook, type WebhookGuardDeps } from './webhook-guard.js';
 
 export interface WebhookRouteDeps extends WebhookGuardDeps {
-  sandboxes: Pick<SandboxRepository, 'findBySessionKeyHash' | 'touch'>;
+  sandboxes: Pick<SandboxRepository, 'findPoster' | 'touch'>;
   conversations: Pick<
     ConversationRepository,
     'upsertFromWebhook' | 'stubFor' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel'
@@ -31,6 +32,8 @@ export interface WebhookRouteDeps extends WebhookGuardDeps {
   wakeConversation: (conversationId: string) => void;
   /** Told when a run has ended: the time to fetch what webhooks have lost. */
   onRunEnded?: (conversationId: string) => void;
+  /** Told when a webhook was not taken: if its sender gives up, what it held has to be fetched. */
+  onLost?: (conversationId: string) => void;
   logger: Pick<Logger, 'debug'>;
 }
 
@@ -59,7 +62,10 @@ const RESPONSES = {
   200: { description: 'Everything is stored.', schema: Success },
   401: { description: 'The key is missing, unknown, or of another sandbox.' },
   422: { description: 'The body is not what an agent-server sends.' },
+  408: { description: 'The body came too slowly.' },
+  413: { description: 'The body is too large.' },
   500: { description: 'Not everything is stored: to be sent again.' },
+  503: { description: 'Disk or database are slow, full or away: to be sent again after a while.' },
 };
 
 type Path = z.ZodType<{ sandbox_id?: string; conversation_id?: string }>;
@@ -73,24 +79,28 @@ function conversationRoute(deps: WebhookRouteDeps, path: string, params: Path): 
     guard: 'self',
     params,
     responses: RESPONSES,
-    async handle(input) {
-      const { sandbox, body } = await readWebhook(
-        deps,
-        input,
-        input.params.sandbox_id ?? null,
-        readJsonValue,
-      );
-      const record = validated(WebhookConversation, 'body', body);
-      if (!record) throw new RequestValidationError([]);
-      // The agent-server forgets it because it was told to, or it stops: nothing to learn from that.
-      if (record.execution_status === 'deleting') return SUCCESS;
-      if ((await residence(deps, record.id, sandbox)) === 'deleted') return SUCCESS;
-      await deps.conversations.upsertFromWebhook(reportedConversation(record), sandbox);
-      await applyRecordEffects(deps.conversations, record);
-      await deps.sandboxes.touch(sandbox.id);
-      return SUCCESS;
-    },
+    handle: (input) =>
+      receiveWebhook(deps, input.request, input.params.sandbox_id ?? null, readJsonValue, async (webhook) => {
+        const { sandbox, body } = webhook;
+        const record = validated(WebhookConversation, 'body', body);
+        if (!record) throw new RequestValidationError([]);
+        await notingLoss(deps, record.id, () => takeOver(deps, sandbox, record));
+        return SUCCESS;
+      }),
   });
+}
+
+async function takeOver(
+  deps: WebhookRouteDeps,
+  sandbox: SandboxRecord,
+  record: WebhookConversation,
+): Promise<void> {
+  // The agent-server forgets it because it was told to, or it stops: nothing to learn from that.
+  if (record.execution_status === 'deleting') return;
+  if ((await residence(deps, record.id, sandbox)) === 'deleted') return;
+  await deps.conversations.upsertFromWebhook(reportedConversation(record), sandbox);
+  await applyRecordEffects(deps.conversations, record);
+  await deps.sandboxes.touch(sandbox.id);
 }
 
 function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDefinition {
@@ -102,41 +112,64 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
     guard: 'self',
     params,
     responses: RESPONSES,
-    async handle(input) {
-      const { sandbox, body } = await readWebhook(
-        deps,
-        input,
-        input.params.sandbox_id ?? null,
-        readJsonArray,
-      );
-      const conversationId = conversationIdOf(input.params.conversation_id);
-      const received = incomingEvents(body);
-      const [home, conceal] = await Promise.all([
-        residence(deps, conversationId, sandbox),
-        deps.concealerOf(sandbox),
-        deps.sandboxes.touch(sandbox.id),
-      ]);
-      const incoming = concealed(received, conceal);
-      if (home === 'deleted' || incoming.length === 0) return SUCCESS;
-      if (home === 'unknown') {
-        await deps.conversations.stubFor(conversationId, sandbox);
-        await residence(deps, conversationId, sandbox); // somebody else may have been faster
-      }
-      const { stored, callbacksQueued } = await deps.events.ingest(conversationId, incoming);
-      await applyEventEffects(
-        deps.conversations,
-        conversationId,
-        incoming.map(({ event }) => event),
-      );
-      deps.logger.debug(
-        { conversationId, received: incoming.length, stored: stored.length },
-        'events stored',
-      );
-      if (callbacksQueued) deps.wakeConversation(conversationId);
-      if (stored.some(endsRun)) deps.onRunEnded?.(conversationId);
-      return SUCCESS;
-    },
+    handle: (input) =>
+      notingLoss(deps, HexUuid.safeParse(input.params.conversation_id).data ?? null, () =>
+        receiveWebhook(
+          deps,
+          input.request,
+          input.params.sandbox_id ?? null,
+          readJsonArray,
+          async (webhook) => {
+            const conversationId = conversationIdOf(input.params.conversation_id);
+            await store(deps, webhook.sandbox, conversationId, incomingEvents(webhook.body));
+            return SUCCESS;
+          },
+        ),
+      ),
   });
+}
+
+async function store(
+  deps: WebhookRouteDeps,
+  sandbox: SandboxRecord,
+  conversationId: string,
+  received: readonly IncomingEvent[],
+): Promise<void> {
+  const [home, conceal] = await Promise.all([
+    residence(deps, conversationId, sandbox),
+    deps.concealerOf(sandbox),
+    deps.sandboxes.touch(sandbox.id),
+  ]);
+  const incoming = concealed(received, conceal);
+  if (home === 'deleted' || incoming.length === 0) return;
+  if (home === 'unknown') {
+    await deps.conversations.stubFor(conversationId, sandbox);
+    await residence(deps, conversationId, sandbox); // somebody else may have been faster
+  }
+  const { stored, callbacksQueued } = await deps.events.ingest(conversationId, incoming);
+  await applyEventEffects(
+    deps.conversations,
+    conversationId,
+    incoming.map(({ event }) => event),
+  );
+  deps.logger.debug({ conversationId, received: incoming.length, stored: stored.length }, 'events stored');
+  if (callbacksQueued) deps.wakeConversation(conversationId);
+  if (stored.some(endsRun)) deps.onRunEnded?.(conversationId);
+}
+
+/** Tells of a webhook that was not taken for a reason that is not in itself. */
+async function notingLoss<Result>(
+  { onLost }: WebhookRouteDeps,
+  conversationId: string | null,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    const status = answerTo(error)?.status ?? 500;
+    if (conversationId !== null && status !== 401 && status !== 422) onLost?.(conversationId);
+    throw error;
+  }
 }
 
 /** @throws {HttpError} 401 when the conversation is none of this sandbox's */

@@ -11,6 +11,7 @@ import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
 import type { RouteDefinition } from '../api/route.js';
 import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
+import type { LostEvents } from '../api/lost-events.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
@@ -29,6 +30,7 @@ import { createStartCommand } from '../api/start-command.js';
 import { startRoutes } from '../api/start-routes.js';
 import type { StreamRegistry } from '../api/start-stream.js';
 import { startTaskRoutes } from '../api/start-task-routes.js';
+import { WebhookAdmission } from '../api/webhook-admission.js';
 import { webhookRoutes } from '../api/webhook-routes.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
@@ -53,6 +55,7 @@ export interface ApiParts {
   hub: NotificationHub;
   streams: StreamRegistry;
   waker: ConversationWaker;
+  lostEvents: LostEvents;
   logger: Logger;
   monitor: ServerMonitor;
 }
@@ -142,6 +145,10 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     }),
     ...webhookRoutes({
       sandboxes,
+      admission: new WebhookAdmission({
+        bytes: config.server.webhookBytesInHand,
+        requests: config.server.webhooksInHand,
+      }),
       bodyLimit: config.server.webhookBodyLimitBytes,
       requireOwner: config.auth.strategy !== 'none',
       conversations: rows,
@@ -149,10 +156,8 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       events,
       concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
       wakeConversation: (conversationId) => parts.waker.wake(conversationId),
-      onRunEnded: (conversationId) =>
-        void actors.runEnded(conversationId).catch((err: unknown) => {
-          logger.warn({ err, conversationId }, 'the end of a run could not be passed on');
-        }),
+      onRunEnded: (conversationId) => parts.lostEvents.compare(conversationId),
+      onLost: (conversationId) => parts.lostEvents.failed(conversationId),
       logger,
     }),
   ];

@@ -4,6 +4,7 @@ import { createActors } from '../api/actors.js';
 import { createApp } from '../api/app.js';
 import { createConversationWaker, signalCallbacksQueued } from '../api/conversation-waker.js';
 import { createGateway } from '../api/gateway/gateway.js';
+import { createLostEvents } from '../api/lost-events.js';
 import { startServer } from '../api/server.js';
 import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
@@ -11,6 +12,7 @@ import type { Config } from '../config/config.js';
 import type { SecretMasker } from '../contract/secret-masker.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationReadModel } from '../db/conversation-read-model.js';
+import { LostEventReadModel } from '../db/lost-event-read-model.js';
 import { createNotificationHub } from '../db/notifications.js';
 import { createAuthStrategy } from '../identity/create-auth-strategy.js';
 import { encryptedData } from '../identity/data-converter.js';
@@ -59,6 +61,15 @@ export async function startApi({
     callbacks: new CallbackRepository(core.connection.database),
     logger,
   });
+  const actors = createActors(client);
+  const lostEvents = createLostEvents({
+    reconcile: (conversationId) => actors.runEnded(conversationId),
+    conversations: new LostEventReadModel(core.connection.database),
+    logger,
+  });
+  core.events.watchDamage(({ conversationId, dropped }) => {
+    if (dropped) lostEvents.compare(conversationId);
+  });
   const monitor = new ServerMonitor(config.data.directory);
   const auth = createAuthStrategy(config.auth.strategy, core.secrets);
   const gateway = createGateway({
@@ -77,10 +88,11 @@ export async function startApi({
       config,
       core,
       client,
-      actors: createActors(client),
+      actors,
       hub,
       streams,
       waker,
+      lostEvents,
       logger,
       monitor,
     }),
@@ -95,12 +107,14 @@ export async function startApi({
     gateway.sockets.handleUpgrade(request, socket, head);
   });
   void waker.sweep();
+  void lostEvents.sweep();
   logger.info({ url: server.url }, 'the API listens');
   return {
     url: server.url,
     port: server.port,
     async stop() {
       waker.close();
+      lostEvents.close();
       streams.endAll();
       await gateway.sockets.close();
       await server.close(GRACE_MS);

@@ -74,6 +74,15 @@ const server = z.object({
     env: ['CALLBOARD_WEBHOOK_BODY_LIMIT_BYTES'],
     about: 'Largest batch of events an agent-server may post.',
   }),
+  webhooksInHand: setting(wholeNumber(2, 100_000).default(64), {
+    env: ['CALLBOARD_WEBHOOKS_IN_HAND'],
+    about: 'Webhooks that one process works on at a time; further ones are answered 503 and sent again.',
+  }),
+  webhookBytesInHand: setting(wholeNumber(1024, 17_179_869_184).default(67_108_864), {
+    env: ['CALLBOARD_WEBHOOK_BYTES_IN_HAND'],
+    about:
+      'Bytes of webhooks that one process holds while disk or database are slow; further ones are answered 503 and sent again.',
+  }),
 });
 
 const database = z.object({

@@ -72,6 +72,23 @@ export class SandboxRepository {
     return row ?? null;
   }
 
+  /**
+   * The sandbox that may post webhooks with a key, by the key's hash. The last events of a sandbox that is being deleted
+   * come while, and shortly after, its process is ended: for a quarter of an hour they are taken.
+   */
+  async findPoster(hash: string): Promise<SandboxRecord | null> {
+    const [row] = await this.database
+      .select()
+      .from(sandboxes)
+      .where(
+        and(
+          eq(sandboxes.sessionApiKeyHash, hash),
+          sql`(${sandboxes.deletedAt} is null or ${sandboxes.deletedAt} > now() - interval '15 minutes')`,
+        ),
+      );
+    return row ?? null;
+  }
+
   /** Makes a host the owner, unless it has another one already; returns the owner. */
   async claimHost(sandboxId: string, hostId: string): Promise<string> {
     const [row] = await this.database

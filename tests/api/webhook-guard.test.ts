@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startEventApi, type EventApi, type TestSandbox } from '../support/event-api.js';
@@ -63,10 +64,20 @@ describe('a webhook', () => {
     expect(await api.conversations.read(id)).toBeNull();
   });
 
-  it('of a deleted sandbox is refused', async () => {
+  it('of a deleted sandbox is taken while its last events may come, and refused afterwards', async () => {
     const gone = await api.newSandbox();
+    const id = newId();
+    await api.post(eventsPath(id), gone.key, [event()]);
     await api.sandboxes.markDeleted(gone.id);
-    expect((await api.post(eventsPath(newId()), gone.key, [])).status).toBe(401);
+    expect((await api.post(eventsPath(id), gone.key, [event()])).status).toBe(200);
+    expect(await api.events.count({ conversationId: id, users: null })).toBe(2);
+    await api.database.execute(
+      sql`update sandboxes set deleted_at = now() - interval '16 minutes' where id = ${gone.id}`,
+    );
+    expect(await api.post(eventsPath(id), gone.key, [event()])).toMatchObject({
+      status: 401,
+      body: { detail: 'Invalid session API key' },
+    });
   });
 
   it('is accepted in both path forms, and counts as activity of the sandbox', async () => {

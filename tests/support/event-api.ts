@@ -7,11 +7,13 @@ import pino from 'pino';
 import { createApp } from '../../api/app.js';
 import { eventRoutes } from '../../api/event-routes.js';
 import { startServer } from '../../api/server.js';
+import { WebhookAdmission, type AdmissionLimits } from '../../api/webhook-admission.js';
 import { webhookRoutes } from '../../api/webhook-routes.js';
 import { CallbackRepository } from '../../db/callback-repository.js';
 import { ConversationResidence } from '../../db/conversation-home.js';
 import { ConversationRepository, type ConversationRecord } from '../../db/conversation-repository.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
+import type { EventDisk } from '../../events/event-disk.js';
 import { createEventStore, type EventStore } from '../../events/event-store.js';
 import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
 import { lookupHash } from '../../identity/vault.js';
@@ -40,21 +42,36 @@ const byHeader: AuthStrategy = {
 
 export interface EventApiOptions {
   requireOwner?: boolean;
+  /** What webhooks may have in hand. */
+  admission?: AdmissionLimits;
+  bodyWithinMs?: number;
+  /** In the place of the temporary directory that is made otherwise. */
+  directory?: string;
+  disk?: EventDisk;
   /** In the place of the real store. */
   wrapEvents?: (events: EventStore) => EventStore;
 }
 
-export async function startEventApi({ requireOwner = false, wrapEvents }: EventApiOptions = {}) {
+export async function startEventApi({
+  requireOwner = false,
+  wrapEvents,
+  admission = { bytes: 256 * 1024 * 1024, requests: 64 },
+  bodyWithinMs,
+  directory: given,
+  disk,
+}: EventApiOptions = {}) {
   const connection = await openTestDatabase();
   const { database } = connection;
-  const directory = await mkdtemp(join(tmpdir(), 'callboard-webhooks-'));
+  const directory = given ?? (await mkdtemp(join(tmpdir(), 'callboard-webhooks-')));
   const conversations = new ConversationRepository(database);
   const callbacks = new CallbackRepository(database);
   const sandboxes = new SandboxRepository(database);
-  const real = createEventStore({ directory, database });
+  const real = createEventStore({ directory, database, disk });
   const events = wrapEvents ? wrapEvents(real) : real;
   const woken: string[] = [];
   const ended: string[] = [];
+  const lost: string[] = [];
+  const admitted = new WebhookAdmission(admission);
   const logger = pino({ level: 'silent' });
   const { app } = createApp({
     routes: [
@@ -68,6 +85,9 @@ export async function startEventApi({ requireOwner = false, wrapEvents }: EventA
         bodyLimit: 256 * 1024 * 1024,
         wakeConversation: (id) => void woken.push(id),
         onRunEnded: (id) => void ended.push(id),
+        onLost: (id) => void lost.push(id),
+        admission: admitted,
+        bodyWithinMs,
         logger,
       }),
       ...eventRoutes({ events }),
@@ -95,6 +115,9 @@ export async function startEventApi({ requireOwner = false, wrapEvents }: EventA
     /** Conversations whose actor was woken, and whose run ended. */
     woken,
     ended,
+    /** Conversations of which a webhook was not taken. */
+    lost,
+    admitted,
     url: server.url,
     async newSandbox(
       owner: string | null = null,
@@ -129,7 +152,7 @@ export async function startEventApi({ requireOwner = false, wrapEvents }: EventA
     async close(): Promise<void> {
       await server.close(0);
       await connection.close();
-      await rm(directory, { recursive: true, force: true });
+      if (given === undefined) await rm(directory, { recursive: true, force: true });
     },
   };
 }
