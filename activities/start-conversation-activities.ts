@@ -5,6 +5,7 @@ import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxRelease } from '../db/start-release.js';
 import type { StartTaskRepository } from '../db/start-task-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
+import { createRoomMaker } from './sandbox-room.js';
 import type { StartPreparationActivities } from './start/start-preparation-activities.js';
 
 /** How often a waiting activity says that it is alive, in milliseconds. */
@@ -24,15 +25,8 @@ export interface SandboxStepDeps {
 
 /** What a start asks of sandboxes' actors. */
 export function createSandboxSteps(deps: SandboxStepDeps) {
-  const { actors, sandboxes, release, startTasks, list, maxPerUser } = deps;
-
-  /** Has the user's oldest sandboxes pause, never the one that is to run (contract 5.7). */
-  const makeRoomFor = async (sandboxId: string): Promise<void> => {
-    const row = maxPerUser > 0 ? await sandboxes.read(sandboxId) : null;
-    if (!row) return;
-    const surplus = await list.beyondLimit(row.createdByUserId, maxPerUser, sandboxId);
-    await Promise.all(surplus.map(({ id }) => actors.requestPause(id)));
-  };
+  const { actors, sandboxes, release, startTasks } = deps;
+  const makeRoomFor = createRoomMaker(deps);
 
   /** A start tried again may not meet its predecessor cleaning up in the same sandbox. */
   const awaitPredecessor = async (taskId: string, signal: AbortSignal): Promise<void> => {

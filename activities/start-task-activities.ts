@@ -3,6 +3,7 @@ import { and, asc, count, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
 import { base62, hexId } from '../contract/ids.js';
 import { isTerminal, type StartStatus } from '../contract/start-task.js';
 import type { Database } from '../db/database.js';
+import type { PendingMessageRepository } from '../db/pending-message-repository.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import { conversations, sandboxes } from '../db/schema/index.js';
 import {
@@ -36,6 +37,7 @@ export interface StartTaskActivityDeps {
   database: Database;
   startTasks: StartTaskRepository;
   sandboxes: SandboxRepository;
+  messages: Pick<PendingMessageRepository, 'isAwaited'>;
   limits: StartLimits;
   /** Spec of a sandbox made for a start. */
   defaultSpecId: string;
@@ -176,8 +178,15 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
       );
     },
 
-    /** Writes and announces a status. */
-    async advanceStartTask(taskId: string, status: StartStatus, fields: StepFields = {}): Promise<void> {
+    /**
+     * Writes and announces a status.
+     * @returns with READY, whether messages wait for the conversation
+     */
+    async advanceStartTask(
+      taskId: string,
+      status: StartStatus,
+      fields: StepFields = {},
+    ): Promise<{ messagesWait: boolean } | undefined> {
       const { cancelled = false, ...step } = fields;
       try {
         await startTasks.advance(taskId, status, {
@@ -189,6 +198,9 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
           throw ApplicationFailure.nonRetryable(err.message, 'StartRequestMissing');
         throw err;
       }
+      if (status !== 'READY' || step.appConversationId === undefined) return undefined;
+      // After the commit: a message that is stored later finds the start READY and is delivered without us.
+      return { messagesWait: await deps.messages.isAwaited(hexId(step.appConversationId)) };
     },
   };
 }

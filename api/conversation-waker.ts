@@ -1,19 +1,16 @@
-/** Wakes conversations' actors for queued callbacks: soon, together, and again until it has worked. */
+/** Wakes conversations' actors for what is queued for them: soon, together, and again until it has worked. */
 import type { Client } from '@temporalio/client';
+import type { SignalDefinition } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { conversationWorkflowId, TASK_QUEUE } from '../contract/ids.js';
-import type { CallbackRepository } from '../db/callback-repository.js';
-import {
-  callbacksQueuedSignal,
-  CONVERSATION_WORKFLOW,
-  type ConversationInput,
-} from '../workflows/messages.js';
+import { CONVERSATION_WORKFLOW, type ConversationInput } from '../workflows/messages.js';
 import { createSignalQueue } from './signal-queue.js';
 
 export interface ConversationWakerDeps {
   /** Signals the actor, or starts it with the signal. */
   signal: (conversationId: string) => Promise<void>;
-  callbacks: Pick<CallbackRepository, 'conversationsWithQueuedCallbacks'>;
+  /** Conversations for which something waits in the queue table. */
+  queued: () => Promise<string[]>;
   logger: Pick<Logger, 'warn'>;
   /** First wait after a failure, doubled up to the longest, in milliseconds. */
   retryMs?: { first: number; longest: number };
@@ -34,7 +31,7 @@ export interface ConversationWaker {
 
 export function createConversationWaker({
   signal,
-  callbacks,
+  queued,
   logger,
   retryMs,
   sweepMs = 60_000,
@@ -44,9 +41,9 @@ export function createConversationWaker({
 
   const sweep = async (): Promise<void> => {
     try {
-      for (const conversationId of await callbacks.conversationsWithQueuedCallbacks()) wake(conversationId);
+      for (const conversationId of await queued()) wake(conversationId);
     } catch (error) {
-      logger.warn({ err: error }, 'the callback queue cannot be read');
+      logger.warn({ err: error }, 'a queue of conversations cannot be read');
     }
   };
 
@@ -65,9 +62,9 @@ export function createConversationWaker({
 /** How long Temporal may take to accept a signal, in milliseconds. */
 const SIGNAL_LIMIT_MS = 5_000;
 
-/** The signal itself. */
-export const signalCallbacksQueued =
-  (client: Pick<Client, 'workflow' | 'withDeadline'>, taskQueue = TASK_QUEUE) =>
+/** The signal itself: callbacks or messages are queued. */
+export const signalConversation =
+  (client: Pick<Client, 'workflow' | 'withDeadline'>, signal: SignalDefinition, taskQueue = TASK_QUEUE) =>
   async (conversationId: string): Promise<void> => {
     const input: ConversationInput = { conversationId };
     await client.withDeadline(Date.now() + SIGNAL_LIMIT_MS, () =>
@@ -75,7 +72,7 @@ export const signalCallbacksQueued =
         workflowId: conversationWorkflowId(conversationId),
         taskQueue,
         args: [input],
-        signal: callbacksQueuedSignal,
+        signal,
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       }),
     );

@@ -7,6 +7,7 @@ import { sendJson } from './errors.js';
 import { requireInstanceKey } from './middleware/instance-key.js';
 import { readInput, readJsonBody } from './request-input.js';
 import type { RouteDefinition } from './route.js';
+import { RequestValidationError } from './validation-error.js';
 
 export interface RouteGuards {
   auth: AuthStrategy;
@@ -46,12 +47,30 @@ export function registerRoutes(routes: readonly RouteDefinition[], guards: Route
 function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler[] {
   const handle: RequestHandler = async (request, response) => {
     const user = await authenticate(route, request.headers, guards);
-    const input = readInput(route, request);
+    const input = read(route, () => readInput(route, request));
     const answer = await route.handle({ ...input, user, request, response });
     if (answer !== undefined) send(route, response, answer);
     else if (!response.headersSent) throw new Error(`${route.method} ${route.path} gave no answer`);
   };
-  return route.body ? [...readJsonBody(route.bodyLimit ?? guards.bodyLimitBytes), handle] : [handle];
+  if (!route.body) return [handle];
+  const readers = readJsonBody(route.bodyLimit ?? guards.bodyLimitBytes);
+  return [...readers.map((reader) => refusing(route, reader)), handle];
+}
+
+/** A step in front of the handler, refusing as the route does. */
+const refusing =
+  (route: RouteDefinition, step: RequestHandler): RequestHandler =>
+  (request, response, next) =>
+    read(route, () => step(request, response, next));
+
+/** Reads input; a body that does not fit is refused in the route's own words, where it has some. */
+function read<Input>({ refuseBody }: RouteDefinition, input: () => Input): Input {
+  try {
+    return input();
+  } catch (error) {
+    if (!refuseBody || !(error instanceof RequestValidationError)) throw error;
+    throw error.detail.every(({ loc: [place] }) => place === 'body') ? refuseBody(error) : error;
+  }
 }
 
 async function authenticate(

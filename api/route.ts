@@ -2,6 +2,8 @@
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { UserContext } from '../identity/user-context.js';
+import type { HttpError } from './http-error.js';
+import type { RequestValidationError } from './validation-error.js';
 
 /**
  * Who may call (contract 1.7): `user` = instance key and user strategy, `open` = anybody,
@@ -43,6 +45,8 @@ export interface RouteDefinition<
   body?: Body;
   /** Largest accepted body in bytes; the server's default otherwise. */
   bodyLimit?: number;
+  /** Tells what is wrong with a body where the contract has other words for it than the usual 422. */
+  refuseBody?: (error: RequestValidationError) => HttpError;
   /** By status; the first 2xx is what the returned value is sent with. */
   responses: Record<number, RouteResponse>;
   /**

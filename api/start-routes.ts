@@ -1,12 +1,9 @@
-import type { Request } from 'express';
 import { z } from 'zod';
 import { StartRequest, StartTaskSchema } from '../contract/start-task.js';
-import { HttpError } from './http-error.js';
+import { readIdempotencyKey } from './idempotency-key.js';
 import { route, type RouteDefinition } from './route.js';
 import type { StartCommand } from './start-command.js';
 import { streamStart, type StartStreamDeps } from './start-stream.js';
-
-const IDEMPOTENCY_KEY_LENGTH = 255;
 
 const FAILURES = {
   400: { description: 'Parts of the request do not go together.' },
@@ -34,7 +31,7 @@ export function startRoutes({
       body: StartRequest,
       responses: { 200: { description: 'The start task.', schema: StartTaskSchema }, ...FAILURES },
       handle: ({ body, user, request }) =>
-        start({ given: body, idempotencyKey: idempotencyKeyOf(request), user }),
+        start({ given: body, idempotencyKey: readIdempotencyKey(request), user }),
     }),
     route({
       method: 'post',
@@ -52,18 +49,10 @@ export function startRoutes({
       },
       async handle({ body, user, request, response }) {
         // Everything that can be refused is refused here, before the stream opens.
-        const task = await start({ given: body, idempotencyKey: idempotencyKeyOf(request), user });
+        const task = await start({ given: body, idempotencyKey: readIdempotencyKey(request), user });
         await streamStart(response, task.id, stream);
         return undefined;
       },
     }),
   ];
-}
-
-function idempotencyKeyOf(request: Request): string | null {
-  const key = request.header('Idempotency-Key')?.trim() ?? '';
-  if (key.length > IDEMPOTENCY_KEY_LENGTH) {
-    throw new HttpError(400, `Idempotency-Key has at most ${IDEMPOTENCY_KEY_LENGTH} characters.`);
-  }
-  return key === '' ? null : key;
 }

@@ -9,6 +9,8 @@ import type { ConversationWaker } from '../api/conversation-waker.js';
 import { eventRoutes } from '../api/event-routes.js';
 import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
+import type { MessageQueue } from '../api/message-queue.js';
+import { pendingMessageRoutes } from '../api/pending-message-routes.js';
 import type { RouteDefinition } from '../api/route.js';
 import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
 import type { LostEvents } from '../api/lost-events.js';
@@ -39,6 +41,7 @@ import { ConversationResidence } from '../db/conversation-home.js';
 import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import type { NotificationHub } from '../db/notifications.js';
+import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
@@ -56,6 +59,7 @@ export interface ApiParts {
   streams: StreamRegistry;
   waker: ConversationWaker;
   lostEvents: LostEvents;
+  messageQueue: MessageQueue;
   logger: Logger;
   monitor: ServerMonitor;
 }
@@ -111,7 +115,13 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
     }),
     ...sendMessageRoutes({
-      sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
+      sendMessage: createSendMessage({ conversations, tasks, queue: parts.messageQueue }),
+    }),
+    ...pendingMessageRoutes({
+      conversations,
+      tasks,
+      queue: parts.messageQueue,
+      messages: new PendingMessageRepository(database),
     }),
     ...sandboxRoutes({
       vault,

@@ -2,9 +2,11 @@ import { Client, type Connection } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createActors } from '../api/actors.js';
 import { createApp } from '../api/app.js';
-import { createConversationWaker, signalCallbacksQueued } from '../api/conversation-waker.js';
+import { createConversationWaker, signalConversation } from '../api/conversation-waker.js';
 import { createGateway } from '../api/gateway/gateway.js';
 import { createLostEvents } from '../api/lost-events.js';
+import { createMessageQueue } from '../api/message-queue.js';
+import { createMessageWaker } from '../api/message-waker.js';
 import { startServer } from '../api/server.js';
 import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
@@ -14,6 +16,8 @@ import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { LostEventReadModel } from '../db/lost-event-read-model.js';
 import { createNotificationHub } from '../db/notifications.js';
+import { PendingMessageRepository } from '../db/pending-message-repository.js';
+import { callbacksQueuedSignal } from '../workflows/messages.js';
 import { createAuthStrategy } from '../identity/create-auth-strategy.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { apiRoutes } from './api-routes.js';
@@ -56,9 +60,10 @@ export async function startApi({
   });
   const hub = createNotificationHub({ url: databaseUrl, logger });
   const streams = new StreamRegistry();
+  const callbacks = new CallbackRepository(core.connection.database);
   const waker = createConversationWaker({
-    signal: signalCallbacksQueued(client),
-    callbacks: new CallbackRepository(core.connection.database),
+    signal: signalConversation(client, callbacksQueuedSignal),
+    queued: () => callbacks.conversationsWithQueuedCallbacks(),
     logger,
   });
   const actors = createActors(client);
@@ -70,6 +75,8 @@ export async function startApi({
   core.events.watchDamage(({ conversationId, dropped }) => {
     if (dropped) lostEvents.compare(conversationId);
   });
+  const messages = new PendingMessageRepository(core.connection.database);
+  const messageWaker = createMessageWaker({ client, messages, hub, logger });
   const monitor = new ServerMonitor(config.data.directory);
   const auth = createAuthStrategy(config.auth.strategy, core.secrets);
   const gateway = createGateway({
@@ -93,6 +100,7 @@ export async function startApi({
       streams,
       waker,
       lostEvents,
+      messageQueue: createMessageQueue({ messages, hub, waker: messageWaker, streams }),
       logger,
       monitor,
     }),
@@ -115,6 +123,7 @@ export async function startApi({
     async stop() {
       waker.close();
       lostEvents.close();
+      messageWaker.close();
       streams.endAll();
       await gateway.sockets.close();
       await server.close(GRACE_MS);

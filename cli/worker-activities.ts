@@ -3,7 +3,10 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
+import { createConversationActors } from '../activities/messages/conversation-actors.js';
+import { createMessageActivities } from '../activities/messages/message-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
+import { createRoomMaker } from '../activities/sandbox-room.js';
 import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
 import { createActorSweepActivities } from '../activities/sandbox-sweep-activities.js';
 import { createSandboxSteps } from '../activities/start-conversation-activities.js';
@@ -16,6 +19,7 @@ import { defaultSpecId } from '../config/sandbox-spec.js';
 import { startTaskWorkflowId } from '../contract/ids.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
+import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
@@ -38,6 +42,8 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
   const startTasks = new StartTaskRepository(database);
   const conversations = new ConversationRepository(database);
   const callbacks = new CallbackRepository(database);
+  const messages = new PendingMessageRepository(database);
+  const room = { sandboxes, list: new SandboxReadModel(database), maxPerUser: config.sandboxes.maxPerUser };
   const limits = {
     cloneSeconds: config.sandboxes.cloneTimeoutSeconds,
     setupScriptSeconds: config.sandboxes.setupScriptTimeoutSeconds,
@@ -49,6 +55,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       database,
       startTasks,
       sandboxes,
+      messages,
       limits,
       keepSecretsOfFailed: config.maintenance.retryHours > 0,
       defaultSpecId: defaultSpecId(config),
@@ -57,12 +64,22 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     }),
     ...createSandboxSteps({
       actors,
-      sandboxes,
+      ...room,
       release: new SandboxRelease(database),
       startTasks,
       awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
-      list: new SandboxReadModel(database),
-      maxPerUser: config.sandboxes.maxPerUser,
+    }),
+    ...createMessageActivities({
+      messages,
+      conversations,
+      sandboxes,
+      startTasks,
+      vault,
+      actors,
+      conversationActors: createConversationActors(client),
+      makeRoomFor: createRoomMaker({ actors, ...room }),
+      createClient: createAgentServerClient,
+      log: logger,
     }),
     ...createStartPreparationActivities({
       startTasks,

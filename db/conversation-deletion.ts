@@ -2,6 +2,7 @@ import { and, eq, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { ownedBy, type VisibleUsers } from './paging.js';
+import { forgetMessages } from './pending-message-repository.js';
 import { conversations, eventCallbacks, eventIndex, startRequests, startTasks } from './schema/index.js';
 
 export interface DeletedConversations {
@@ -18,7 +19,7 @@ export class ConversationDeletion {
   constructor(private readonly database: Database) {}
 
   /**
-   * Hides a conversation with all its sub-conversations, and forgets their events, callbacks and ended starts, all or
+   * Hides a conversation with all its sub-conversations, and forgets their events, callbacks, messages and ended starts, all or
    * nothing. A start still under way keeps its task, which its cancellation brings to ERROR.
    * @returns null when there is neither such a conversation nor a start of one that the caller may see.
    */
@@ -37,6 +38,7 @@ export class ConversationDeletion {
       const conversationIds = family.rows.map((row) => row.id);
       if (conversationIds.length === 0) {
         const liveTaskIds = await this.#liveStartsOf(tx, users, conversationId);
+        if (liveTaskIds.length > 0) await forgetMessages(tx, [conversationId]);
         return liveTaskIds.length > 0 ? { conversationIds, liveTaskIds } : null;
       }
       const live = await tx
@@ -61,6 +63,7 @@ export class ConversationDeletion {
         .where(inArray(conversations.id, conversationIds));
       await tx.delete(eventIndex).where(inArray(eventIndex.conversationId, conversationIds));
       await tx.delete(eventCallbacks).where(inArray(eventCallbacks.conversationId, conversationIds));
+      await forgetMessages(tx, conversationIds);
       await tx.delete(startRequests).where(
         and(
           inArray(startRequests.conversationId, conversationIds),

@@ -31,6 +31,8 @@ export interface SandboxOfConversation {
   status: SandboxStatus;
   /** False when there never was a record of it. */
   known: boolean;
+  /** True for one that was deleted; another that is MISSING can be resumed in its directory. */
+  deleted: boolean;
   exposedUrls: (typeof sandboxes.$inferSelect)['exposedUrls'];
   /** Base URL for this server's own calls. */
   agentServerUrl: string | null;
@@ -146,6 +148,7 @@ function toRecord({ conversation, sandbox, subConversationIds }: JoinedRow): Lis
       id: conversation.sandboxId,
       status: !sandbox || sandbox.deletedAt ? 'MISSING' : sandbox.status,
       known: sandbox !== null,
+      deleted: sandbox !== null && sandbox.deletedAt !== null,
       exposedUrls: sandbox?.exposedUrls ?? null,
       agentServerUrl: sandbox?.agentServerUrl ?? null,
       sealedSessionKey: sandbox?.sessionApiKey ?? null,

@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { PENDING_MESSAGE_CHANNEL } from './pending-message-repository.js';
 import { SANDBOX_CHANNEL } from './sandbox-repository.js';
 import { START_TASK_CHANNEL } from './start-task-repository.js';
 
-export { SANDBOX_CHANNEL, START_TASK_CHANNEL };
+export { PENDING_MESSAGE_CHANNEL, SANDBOX_CHANNEL, START_TASK_CHANNEL };
 
 /** Channels that the hub listens on; the payload of each notification is the id of what changed. */
-const CHANNELS = [START_TASK_CHANNEL, SANDBOX_CHANNEL] as const;
+const CHANNELS = [START_TASK_CHANNEL, SANDBOX_CHANNEL, PENDING_MESSAGE_CHANNEL] as const;
 export type NotificationChannel = (typeof CHANNELS)[number];
 
 /** First pause before a lost connection is tried again, and the longest one, in milliseconds. */
@@ -27,6 +28,11 @@ export interface NotificationHub {
    * @returns ends the subscription
    */
   subscribe(channel: NotificationChannel, id: string, wake: () => void): () => void;
+  /**
+   * Tells of each change of any thing of a kind, by its id; null after each (re)connection, when any may have been missed.
+   * @returns ends the subscription
+   */
+  watch(channel: NotificationChannel, changed: (id: string | null) => void): () => void;
   /** Resolves as soon as changes are being heard. */
   listening(): Promise<void>;
   /** Ends the connection; no wake comes afterwards. */
@@ -39,6 +45,7 @@ export interface NotificationHub {
  */
 export function createNotificationHub({ url, logger }: { url: string; logger: HubLogger }): NotificationHub {
   const subscribers = new Map<string, Set<() => void>>();
+  const watchers = new Map<string, Set<(id: string | null) => void>>();
   const stopping = new AbortController();
   let heard = deferred();
 
@@ -53,6 +60,9 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
       }
     }
   };
+
+  const watching = (channel: string, id: string | null): (() => void)[] =>
+    [...(watchers.get(channel) ?? [])].map((changed) => () => changed(id));
 
   /** One connection from its making to its loss. */
   async function listen(): Promise<void> {
@@ -74,6 +84,7 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
     client.on('error', () => undefined); // a broken socket may report more than once
     client.on('notification', ({ channel, payload }) => {
       wakeAll(subscribers.get(key(channel, payload ?? '')) ?? []);
+      wakeAll(watching(channel, payload ?? ''));
     });
     let probe: NodeJS.Timeout | undefined;
     try {
@@ -82,6 +93,7 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
       logger.info({}, 'listening for database notifications');
       heard.resolve();
       wakeAll([...subscribers.values()].flatMap((wakes) => [...wakes]));
+      wakeAll(CHANNELS.flatMap((channel) => watching(channel, null)));
       // A peer that vanished without a word keeps the socket open: ask, and hang up when no answer comes.
       probe = setInterval(() => {
         client.query('select 1').catch((error: unknown) => {
@@ -129,10 +141,17 @@ export function createNotificationHub({ url, logger }: { url: string; logger: Hu
         if (wakes.size === 0 && subscribers.get(name) === wakes) subscribers.delete(name);
       };
     },
+    watch(channel, changed) {
+      const all = watchers.get(channel) ?? new Set();
+      const watcher = (id: string | null) => changed(id);
+      watchers.set(channel, all.add(watcher));
+      return () => void all.delete(watcher);
+    },
     listening: () => heard.promise,
     async stop() {
       stopping.abort();
       subscribers.clear();
+      watchers.clear();
       await running;
     },
   };

@@ -37,6 +37,9 @@ export interface StartTaskTransition {
   task: StartTask;
 }
 
+/** What somebody who waits for a start has to know of it. */
+export type StandingStart = Pick<typeof startTasks.$inferSelect, 'conversationId' | 'status' | 'detail'>;
+
 type TaskState = Pick<
   typeof startTasks.$inferSelect,
   | 'id'
@@ -111,6 +114,30 @@ export class StartTaskReadModel {
       .from(startRequests)
       .where(and(eq(startRequests.conversationId, conversationId), isNull(startRequests.supersededAt)));
     return row !== undefined;
+  }
+
+  /** Where one start of these users stands, found by its own id or as the latest of a conversation (hex ids). */
+  async standing(
+    users: VisibleUsers,
+    by: { taskId: string } | { conversationId: string },
+  ): Promise<StandingStart | null> {
+    const [row] = await this.database
+      .select({
+        conversationId: startTasks.conversationId,
+        status: startTasks.status,
+        detail: startTasks.detail,
+      })
+      .from(startRequests)
+      .innerJoin(startTasks, eq(startTasks.id, startRequests.id))
+      .where(
+        and(
+          ownedBy(startTasks.createdByUserId, users),
+          'taskId' in by
+            ? eq(startRequests.id, by.taskId)
+            : and(eq(startRequests.conversationId, by.conversationId), isNull(startRequests.supersededAt)),
+        ),
+      );
+    return row ?? null;
   }
 
   /** The task after each transition past a sequence number, oldest first: what a stream has not written yet. */

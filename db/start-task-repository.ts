@@ -237,6 +237,22 @@ export class StartTaskRepository {
     return this.database.transaction((tx) => forgetConversationOf(tx, taskId));
   }
 
+  /** Whether a start of this conversation (hex) is under way. */
+  async isStarting(conversationId: string): Promise<boolean> {
+    const [row] = await this.database
+      .select({ id: startTasks.id })
+      .from(startRequests)
+      .innerJoin(startTasks, eq(startTasks.id, startRequests.id))
+      .where(
+        and(
+          eq(startRequests.conversationId, conversationId),
+          isNull(startRequests.supersededAt),
+          sql`${startTasks.status} not in ('READY', 'ERROR')`,
+        ),
+      );
+    return row !== undefined;
+  }
+
   /** Keeps what a later phase of the start needs. */
   async putArtifact(taskId: string, name: string, content: unknown): Promise<void> {
     await this.database

@@ -44,6 +44,10 @@ const CONTRACT: readonly Area[] = [
     `GET ${conversation}/download`,
   ]),
   area('Pending messages', '1.11', [`POST ${V1}/conversations/{id}/pending-messages`]),
+  area('Pending messages', 'others', [
+    `GET ${V1}/conversations/{id}/pending-messages`,
+    `DELETE ${V1}/conversations/{id}/pending-messages/{id}`,
+  ]),
   area('Events', '2025-11', [`GET ${V1}/events`, `GET ${V1}/events/search`, `GET ${V1}/events/count`]),
   area('Events', '1.11', [
     `GET ${V1}/conversation/{id}/events`,

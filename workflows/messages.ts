@@ -50,12 +50,17 @@ export const observedSignal = defineSignal<[SandboxObservation]>('observed');
 
 export const sandboxStateQuery = defineQuery<SandboxState>('state');
 
+/** Carried over continue-as-new, so members are only ever added, as optional ones. */
 export interface ConversationInput {
   conversationId: string;
+  /** What an earlier run has left to do. */
+  due?: { callbacks?: boolean; reconciliation?: boolean; messages?: boolean };
 }
 
 /** Events with waiting callbacks are in the queue table: look. */
 export const callbacksQueuedSignal = defineSignal('callbacksQueued');
+/** Messages wait in the queue table: deliver them. */
+export const messagesQueuedSignal = defineSignal('messagesQueued');
 /** A run has ended: fetch from the agent-server's log what webhooks have lost of it. */
 export const runEndedSignal = defineSignal('runEnded');
 /** The conversation is being deleted: stop working for it. */

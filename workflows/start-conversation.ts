@@ -13,6 +13,7 @@ import {
   upsertSearchAttributes,
   uuid4,
 } from '@temporalio/workflow';
+import type { MessageActivities } from '../activities/messages/message-activities.js';
 import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
 import type { StartTaskActivities } from '../activities/start-task-activities.js';
 import { CALLBOARD_START_STATUS } from './search-attributes.js';
@@ -42,6 +43,12 @@ const { prepareSkills, createConversation, installGitHooks } = proxyActivities<S
   heartbeatTimeout: '10s',
   cancellationType: wait,
   retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
+});
+
+/** The start is READY already; whoever queues a message wakes the conversation too. */
+const { wakeForMessages } = proxyActivities<MessageActivities>({
+  startToCloseTimeout: '10s',
+  retry: { initialInterval: '500ms', maximumInterval: '30s' },
 });
 
 /** Must end well, however late: there is nobody else to clean up. */
@@ -105,10 +112,12 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
     const { conversationId } = await createConversation(taskId);
 
     // From here on it is too late to call it off: a cancellation in between must not undo what is READY.
-    await CancellationScope.nonCancellable(() =>
-      advanceStartTask(taskId, 'READY', { appConversationId: conversationId }),
-    );
-    upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
+    await CancellationScope.nonCancellable(async () => {
+      const ready = await advanceStartTask(taskId, 'READY', { appConversationId: conversationId });
+      upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
+      // Starts recorded before there was a queue had no such answer, and take no further step.
+      if (ready?.messagesWait) await wakeForMessages(conversationId);
+    });
   } catch (err) {
     logTimeout(err);
     const { message, type } = explain(err);

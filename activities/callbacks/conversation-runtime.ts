@@ -15,17 +15,17 @@ export type ConversationRuntime = Pick<
   | 'searchEvents'
 >;
 
-export interface RuntimeDeps {
+export interface RuntimeDeps<Client = ConversationRuntime> {
   sandboxes: Pick<SandboxRepository, 'read'>;
   vault: Pick<Vault, 'open'>;
-  createClient: (target: { baseUrl: string; sessionApiKey: string }) => ConversationRuntime;
+  createClient: (target: { baseUrl: string; sessionApiKey: string }) => Client;
 }
 
 /** The agent-server of a conversation; null unless its sandbox is RUNNING. */
-export async function runtimeOf(
-  { sandboxes, vault, createClient }: RuntimeDeps,
+export async function runtimeOf<Client>(
+  { sandboxes, vault, createClient }: RuntimeDeps<Client>,
   { sandboxId }: Pick<ConversationRecord, 'sandboxId'>,
-): Promise<ConversationRuntime | null> {
+): Promise<Client | null> {
   const sandbox = await sandboxes.read(sandboxId);
   if (!sandbox || sandbox.deletedAt || sandbox.status !== 'RUNNING' || !sandbox.agentServerUrl) return null;
   const sessionApiKey = await vault.open(purposes.sessionKey(sandbox.id), sandbox.sessionApiKey);

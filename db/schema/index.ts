@@ -3,3 +3,4 @@ export * from './sandboxes.js';
 export * from './conversations.js';
 export * from './events.js';
 export * from './settings.js';
+export * from './pending-messages.js';

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createConversationWaker, signalCallbacksQueued } from '../../api/conversation-waker.js';
+import { createConversationWaker, signalConversation } from '../../api/conversation-waker.js';
 import { conversationWorkflowId } from '../../contract/ids.js';
+import { callbacksQueuedSignal } from '../../workflows/messages.js';
 import { newId } from '../support/rows.js';
 import { connectTemporal } from '../support/temporal.js';
 
@@ -21,7 +22,7 @@ function start({ failures = 0, queued = async () => [], sweepMs = 3_600_000 }: G
       if (left-- > 0) throw new Error('no workflow service');
       signalled.push(conversationId);
     },
-    callbacks: { conversationsWithQueuedCallbacks: queued },
+    queued,
     logger: { warn: () => undefined },
     retryMs: { first: 5, longest: 20 },
     sweepMs,
@@ -79,7 +80,7 @@ it('the signal starts an actor that is not there, and reaches one that is', asyn
   const temporal = await connectTemporal();
   onTestFinished(() => temporal.teardown());
   const id = newId();
-  const signal = signalCallbacksQueued(temporal.client, `unserved-${id}`);
+  const signal = signalConversation(temporal.client, callbacksQueuedSignal, `unserved-${id}`);
   await signal(id);
   await signal(id);
   const handle = temporal.client.workflow.getHandle(conversationWorkflowId(id));

@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AppConversation } from '../../contract/conversation.js';
 import type { Page } from '../../contract/primitives.js';
+import { userText } from '../../activities/callbacks/fallback-title.js';
 import {
+  endOfStart,
   eventsOf,
+  postStart,
   readConversation,
   readTask,
   runStatus,
@@ -45,6 +48,16 @@ describe('a conversation on the real agent-server', () => {
 
   const workspaceOf = (conversation: AppConversation, ...path: string[]) =>
     join(product.directory, 'host', 'sandboxes', conversation.sandbox_id, 'workspace', 'project', ...path);
+
+  /** Waits until the log of a conversation holds these messages of the user, in this order, and no others. */
+  const says = (id: string, texts: string[]) =>
+    vi.waitFor(
+      async () => {
+        const said = (await eventsOf(product, id)).flatMap((event) => userText(event) ?? []);
+        expect(said).toEqual(texts);
+      },
+      { timeout: 30_000, interval: 200 },
+    );
 
   it('streams its phases, runs, and brings events, title and statistics home', async () => {
     const tasks = await streamStart(product, { initial_message: userMessage('Create hello.txt, please') });
@@ -167,31 +180,34 @@ describe('a conversation on the real agent-server', () => {
     await vi.waitFor(async () =>
       expect(await statusOf()).toMatchObject({ status: 'PAUSED', session_api_key: null }),
     );
-    const refused = await product.call('POST', `/api/v1/app-conversations/${id}/send-message`, {
-      content: [{ type: 'text', text: 'Still there?' }],
-    });
-    expect(refused.status).toBe(409);
+    // Messages for a paused sandbox resume it, and come in order.
+    const say = (id: string, text: string) =>
+      product.call<{ sandbox_status: string; message: string | null }>(
+        'POST',
+        `/api/v1/app-conversations/${id}/send-message`,
+        { content: [{ type: 'text', text }] },
+      );
+    const woken = await say(id, 'Still there?');
+    expect(woken).toMatchObject({ status: 200, body: { success: true, sandbox_status: 'PAUSED' } });
+    await vi.waitFor(async () => expect((await statusOf())?.status).toBe('RUNNING'), 30_000);
 
-    // A start in a paused sandbox resumes it.
-    const second = (await streamStart(product, { initial_message: userMessage('Two'), sandbox_id: box })).at(
-      -1,
-    )!;
-    expect(second, JSON.stringify(second.detail)).toMatchObject({ status: 'READY', sandbox_id: box });
-    expect((await statusOf())?.status).toBe('RUNNING');
-
-    const sent = await product.call('POST', `/api/v1/app-conversations/${id}/send-message`, {
-      content: [{ type: 'text', text: 'And again' }],
-    });
-    expect(sent.body).toEqual({ success: true, sandbox_status: 'RUNNING', message: null });
-    await vi.waitFor(
-      async () =>
-        expect(
-          (await eventsOf(product, id)).filter((event) => event.kind === 'MessageEvent').length,
-        ).toBeGreaterThan(1),
-      30_000,
+    // A start in it, and a message for that start while it is under way.
+    const second = await postStart(product, { initial_message: userMessage('Two'), sandbox_id: box });
+    const queued = await product.call<{ position: number }>(
+      'POST',
+      `/api/v1/conversations/task-${second.id}/pending-messages`,
+      { content: [{ type: 'text', text: 'Two and a half' }] },
     );
+    expect(queued).toMatchObject({ status: 201, body: { position: 1 } });
+    const ready = await endOfStart(product, second.id);
+    expect(ready, JSON.stringify(ready.detail)).toMatchObject({ status: 'READY', sandbox_id: box });
 
-    for (const conversation of [id, second.app_conversation_id!]) {
+    const sent = await say(id, 'And again');
+    expect(sent.body).toEqual({ success: true, sandbox_status: 'RUNNING', message: null });
+    await says(id, ['One', 'Still there?', 'And again']);
+    await says(ready.app_conversation_id!, ['Two', 'Two and a half']);
+
+    for (const conversation of [id, ready.app_conversation_id!]) {
       expect((await product.call('DELETE', `/api/v1/app-conversations/${conversation}`)).status).toBe(200);
     }
     await vi.waitFor(async () => expect((await statusOf()) ?? null).toBeNull(), {

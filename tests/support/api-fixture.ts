@@ -7,6 +7,8 @@ import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Worker } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
+import { createConversationActors } from '../../activities/messages/conversation-actors.js';
+import { createMessageActivities } from '../../activities/messages/message-activities.js';
 import { createSandboxActors } from '../../activities/sandbox-actors.js';
 import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
@@ -19,7 +21,11 @@ import { appConversationRoutes } from '../../api/app-conversation-routes.js';
 import { createApp } from '../../api/app.js';
 import { createConversationCommands } from '../../api/conversation-commands.js';
 import { createConversationViews } from '../../api/conversation-view.js';
+import type { ConversationWaker } from '../../api/conversation-waker.js';
 import { createLiveStatus } from '../../api/live-status.js';
+import { createMessageQueue } from '../../api/message-queue.js';
+import { createMessageWaker } from '../../api/message-waker.js';
+import { pendingMessageRoutes } from '../../api/pending-message-routes.js';
 import { createSandboxLimit } from '../../api/sandbox-limit.js';
 import { sandboxRoutes } from '../../api/sandbox-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../../api/send-message-route.js';
@@ -35,6 +41,7 @@ import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
 import type { Database } from '../../db/database.js';
 import { createNotificationHub, type NotificationHub } from '../../db/notifications.js';
+import { PendingMessageRepository } from '../../db/pending-message-repository.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
@@ -51,6 +58,8 @@ import { bundleWorkflows, connectTemporal, createTestWorker } from './temporal.j
 
 export const testVault = new Vault([{ id: 'test', secret: new Uint8Array(32).fill(7) }]);
 const HOST = 'host-of-the-tests';
+/** How long sending a message waits for its delivery, in milliseconds. */
+const MESSAGE_LIMIT_MS = 8_000;
 const limits = { cloneSeconds: 60, setupScriptSeconds: 60 };
 
 /** Callers name themselves; without a name nobody is anybody. */
@@ -140,12 +149,19 @@ export async function openApi({
   const starts = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const actors = createActors(temporal.client, settings);
+  const messageWaker = createMessageWaker({
+    client: temporal.client,
+    messages: new PendingMessageRepository(database),
+    hub,
+    logger,
+  });
   const { app } = createApp({
     routes: routesOver({
       database,
       logger,
       hub,
       streams,
+      messageWaker,
       actors,
       maxSandboxesPerUser,
     }),
@@ -188,6 +204,7 @@ export async function openApi({
       workers = await startWorkers(work);
     },
     async close() {
+      messageWaker.close();
       await server.close(1_000);
       await workers.stop();
       await Promise.all([hub.stop(), temporal.teardown(), agentServer.close()]);
@@ -201,18 +218,33 @@ interface Composition {
   logger: Logger;
   hub: NotificationHub;
   streams: StreamRegistry;
+  messageWaker: ConversationWaker;
   actors: Actors;
   maxSandboxesPerUser: number;
 }
 
 /** As the product's composition root does it. */
-function routesOver({ database, logger, hub, streams, actors, maxSandboxesPerUser }: Composition) {
+function routesOver({
+  database,
+  logger,
+  hub,
+  streams,
+  messageWaker,
+  actors,
+  maxSandboxesPerUser,
+}: Composition) {
   const vault = testVault;
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
   const tasks = new StartTaskReadModel(database);
   const sandboxes = new SandboxRepository(database);
   const sandboxList = new SandboxReadModel(database);
+  const queue = createMessageQueue({
+    messages: new PendingMessageRepository(database),
+    hub,
+    waker: messageWaker,
+    streams,
+  });
   const agentServers = createAgentServerAccess({ vault, connect: createAgentServerClient, logger });
   const views = createConversationViews({
     agentServers,
@@ -243,7 +275,13 @@ function routesOver({ database, logger, hub, streams, actors, maxSandboxesPerUse
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
     }),
     ...sendMessageRoutes({
-      sendMessage: createSendMessage({ conversations, agentServers, sandboxes, logger }),
+      sendMessage: createSendMessage({ conversations, tasks, queue, limitMs: MESSAGE_LIMIT_MS }),
+    }),
+    ...pendingMessageRoutes({
+      conversations,
+      tasks,
+      queue,
+      messages: new PendingMessageRepository(database),
     }),
     ...sandboxRoutes({
       vault,
@@ -305,13 +343,28 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
   const startTasks = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
+  const messages = new PendingMessageRepository(database);
   return {
     ...deletions.activities,
+    ...createMessageActivities({
+      messages,
+      conversations,
+      sandboxes,
+      startTasks,
+      vault: testVault,
+      actors: createSandboxActors(temporal.client),
+      conversationActors: createConversationActors(temporal.client),
+      makeRoomFor: () => Promise.resolve(),
+      createClient: createAgentServerClient,
+      log: { warn: () => undefined },
+      arrivalTimes: { quiet: 300, look: 20 },
+    }),
     ...createSandboxRowActivities({ sandboxes }),
     ...createStartTaskActivities({
       database,
       startTasks,
       sandboxes,
+      messages,
       limits,
       keepSecretsOfFailed: true,
       defaultSpecId: 'spec',

@@ -1,3 +1,7 @@
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { DeliveryOutcome } from '../../activities/messages/delivery.js';
+
 /** The side effects of a conversation's actor, counted instead of done. */
 export class FakeConversation {
   /** Callbacks that wait; each run works off one. */
@@ -7,6 +11,15 @@ export class FakeConversation {
   deleted: string[] = [];
   released: string[] = [];
   unreferencedSandboxId: string | null = null;
+  /** What the next deliveries end with; `done` when nothing is said. */
+  deliveries: DeliveryOutcome[] = [];
+  delivered: string[] = [];
+  /** Why the next attempts to resume a sandbox fail; null for one that works. */
+  resumeFailures: (string | null)[] = [];
+  resumed: { sandboxId: string; requester: string }[] = [];
+  blocked: { conversationId: string; detail: string }[] = [];
+  /** Deliveries do not end while this is true, unless they are cancelled. */
+  holdDeliveries = false;
 
   activities = {
     runQueuedCallbacks: async () => {
@@ -22,6 +35,21 @@ export class FakeConversation {
       this.deleted.push(conversationId);
       return { unreferencedSandboxId: this.unreferencedSandboxId };
     },
+    deliverMessages: async (conversationId: string) => {
+      this.delivered.push(conversationId);
+      while (this.holdDeliveries) {
+        Context.current().heartbeat();
+        await Context.current().sleep(20);
+      }
+      return this.deliveries.shift() ?? { outcome: 'done' as const };
+    },
+    resumeForMessages: async (sandboxId: string, requester: string) => {
+      this.resumed.push({ sandboxId, requester });
+      const failure = this.resumeFailures.shift();
+      if (failure) throw ApplicationFailure.nonRetryable(failure, 'SandboxExited');
+    },
+    blockMessages: async (conversationId: string, detail: string) =>
+      void this.blocked.push({ conversationId, detail }),
     releaseSandbox: async (sandboxId: string) => void this.released.push(sandboxId),
   };
 }
