@@ -1,0 +1,70 @@
+/** Brings an installation to rest after the last fault. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Books } from './books.js';
+import type { ChaosClient } from './client.js';
+import type { Cluster } from './cluster.js';
+import { check } from './checks.js';
+import { takeSnapshot, type Snapshot } from './snapshot.js';
+import type { Violation } from './violation.js';
+
+const LOOK_MS = 3_000;
+const HEAL_MS = 120_000;
+
+export interface Outcome {
+  snapshot: Snapshot;
+  violations: Violation[];
+  /** How long it took to come to rest, in milliseconds. */
+  tookMs: number;
+}
+
+/**
+ * Heals everything, resumes what can be resumed, and looks until nothing is wrong any more, or time is over: then what
+ * is wrong stays so. Nobody does anything meanwhile but the product itself.
+ */
+export async function comeToRest(
+  cluster: Cluster,
+  client: ChaosClient,
+  books: Books,
+  patienceMs: number,
+  note: (line: string) => void,
+): Promise<Outcome> {
+  const began = Date.now();
+  await cluster.heal(HEAL_MS);
+  await untilEnded(cluster, began + patienceMs / 2, note);
+  await resumeAll(cluster, client);
+  for (;;) {
+    const snapshot = await takeSnapshot(cluster);
+    const violations = check(snapshot, books);
+    const tookMs = Date.now() - began;
+    if (!violations.some(mayPass) || tookMs > patienceMs) return { snapshot, violations, tookMs };
+    note(
+      `${violations.length} things are not right yet, the first: ${violations[0]?.is}: ${violations[0]?.what}`,
+    );
+    await sleep(LOOK_MS);
+  }
+}
+
+/** What was answered wrongly stays so; everything else may still be mended by what is under way. */
+const mayPass = ({ is, what }: Violation): boolean =>
+  is !== 'wrong answer' && is !== 'doubled' && !/no answer within/.test(what);
+
+/** Waits until no start and no sandbox is under way. */
+async function untilEnded(cluster: Cluster, deadline: number, note: (line: string) => void): Promise<void> {
+  while (Date.now() < deadline) {
+    const { tasks, sandboxes } = await takeSnapshot(cluster);
+    const open = tasks.filter(({ status }) => status !== 'READY' && status !== 'ERROR').length;
+    const starting = sandboxes.filter(({ status, deleted }) => !deleted && status === 'STARTING').length;
+    if (open + starting === 0) return;
+    note(`${open} starts and ${starting} sandboxes are under way`);
+    await sleep(LOOK_MS);
+  }
+}
+
+/** What was paused or has lost its process comes back, so that its log can be held against the store. */
+async function resumeAll(cluster: Cluster, client: ChaosClient): Promise<void> {
+  const { sandboxes } = await takeSnapshot(cluster);
+  for (const { id, status, deleted } of sandboxes) {
+    if (deleted || status === 'RUNNING') continue;
+    await client.send('resume at the end', 'POST', `/api/v1/sandboxes/${id}/resume`);
+  }
+}
