@@ -5,6 +5,8 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 
+export { isDatabaseOutage } from '../db/outages.js';
+
 /** Seconds after which a client should try again. */
 export const RETRY_AFTER_SECONDS = 5;
 
@@ -16,24 +18,6 @@ export function isTemporalOutage(error: unknown): boolean {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
   const grpc = error instanceof ServiceError ? error.cause : error;
   return isGrpcServiceError(grpc) && OUTAGE_CODES.has(grpc.code);
-}
-
-/** System errors, and PostgreSQL's own: too slow, shutting down, starting up, out of connections, connection failures. */
-const DATABASE_CODES =
-  /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57014|57P0[123]|53300|08...)$/;
-/** What the driver says without a code. */
-const DATABASE_MESSAGES =
-  /^(timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error)/;
-
-/** PostgreSQL cannot be reached; looks through what wraps the driver's error. */
-export function isDatabaseOutage(error: unknown): boolean {
-  let current = error;
-  for (let depth = 0; depth < 5 && current instanceof Error; depth++) {
-    if ('code' in current && DATABASE_CODES.test(String(current.code))) return true;
-    if (DATABASE_MESSAGES.test(current.message)) return true;
-    current = current.cause;
-  }
-  return false;
 }
 
 /** PostgreSQL's refusal of a text that it cannot store: one with NUL characters. */

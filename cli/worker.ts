@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
 import { createSandboxActors } from '../activities/sandbox-actors.js';
+import { databasePatience } from '../activities/database-patience.js';
 import { failureMasking } from '../activities/failure-masking.js';
 import type { Config } from '../config/config.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
@@ -79,7 +80,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const host = start.agentServerCommand
     ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
     : null;
-  const interceptors = { activity: [failureMasking(masker)] };
+  const interceptors = { activity: [failureMasking(masker), databasePatience(logger)] };
   const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
     Worker.create({ connection, namespace, dataConverter, interceptors, ...COMMON, ...worker });
   const workers = await Promise.all([
