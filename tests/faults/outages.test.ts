@@ -126,7 +126,6 @@ describe('while PostgreSQL is', () => {
   it.each(Object.keys(away))(
     '%s, every route answers 503 in time and says when to come back, and everything goes on by itself afterwards',
     async (how) => {
-      await started();
       const [leave, comeBack] = away[how]!;
       leave();
       try {
@@ -154,14 +153,15 @@ describe('while Temporal is', () => {
       const [leave, comeBack] = away[how]!;
       leave();
       try {
-        await expectUnavailable(['a start', 'a streamed start', 'a new sandbox'], 'workflow service');
-        expect(await post(key)).toMatchObject({ status: 503 });
-        expect(await call('POST', `/api/v1/sandboxes/${box}/pause`)).toMatchObject({ status: 503 });
-        for (const name of ['a list', 'one thing', 'a search of events', 'a change of settings']) {
-          expect((await REQUESTS[name]!()).status, name).toBe(200);
-        }
-        // The agent works on, and what it says is stored.
+        const reads = ['a list', 'one thing', 'a search of events', 'a change of settings'];
         const before = await eventCount(conversation!);
+        await Promise.all([
+          expectUnavailable(['a start', 'a streamed start', 'a new sandbox'], 'workflow service'),
+          expect(post(key)).resolves.toMatchObject({ status: 503 }),
+          expect(call('POST', `/api/v1/sandboxes/${box}/pause`)).resolves.toMatchObject({ status: 503 }),
+          ...reads.map(async (name) => expect((await REQUESTS[name]!()).status, name).toBe(200)),
+        ]);
+        // The agent works on, and what it says is stored.
         await call('POST', `/api/v1/app-conversations/${conversation}/send-message`, {
           body: message('Go on'),
         });
