@@ -171,15 +171,20 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 /** Waits until an API says that everything behind it answers. */
 async function ready(url: string, limitMs: number): Promise<void> {
   const deadline = Date.now() + limitMs;
-  for (let last = 'no answer'; ;) {
-    try {
-      const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5_000) });
-      if (response.ok) return;
-      last = await response.text();
-    } catch (error) {
-      last = String(error);
-    }
+  for (;;) {
+    const last = await refusalOf(url);
+    if (last === null) return;
     if (Date.now() > deadline) throw new Error(`${url} was not ready within ${limitMs / 1000} s: ${last}`);
     await sleep(100);
+  }
+}
+
+/** Why it is not ready; null when it is. */
+async function refusalOf(url: string): Promise<string | null> {
+  try {
+    const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(5_000) });
+    return response.ok ? null : await response.text();
+  } catch (error) {
+    return String(error);
   }
 }
