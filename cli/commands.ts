@@ -80,4 +80,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       await sandboxesCommand(input);
     },
   },
+  keys: {
+    usage: 'list | rotate | rewrap | remove ID',
+    positionals: true,
+    summary: 'look at the master keys, make a new one, seal stored secrets anew, take an old one away',
+    options: { force: { type: 'boolean', help: 'remove a key without looking whether something needs it' } },
+    run: async (input) => {
+      const { keysCommand } = await import('./keys/keys-command.js');
+      return keysCommand(input);
+    },
+  },
 };

@@ -1,19 +1,14 @@
 /** The master keys: given, or made once in the data directory. */
-import { createHash, randomBytes } from 'node:crypto';
-import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import type { z } from 'zod';
+import { draftKeyFile, keyIdOf, KeyList, newKey } from './key-file.js';
 import { KeyRing, type MasterKey } from './key-ring.js';
 
 /** The file in the data directory; whoever loses it loses every stored secret. */
 export const KEY_FILE = '.keys';
 
 const SHORTEST_KEY = 32;
-
-/** A list of keys, newest first: the first encrypts and signs, all decrypt and verify. */
-const KeyList = z
-  .array(z.union([z.string(), z.object({ id: z.string().min(1), key: z.string() })]))
-  .min(1, 'the list is empty');
 
 /** The master keys cannot be used; the message says what to do and holds no key. */
 export class KeyRingError extends Error {
@@ -97,6 +92,9 @@ export function parseKeys(content: string, source: string): MasterKey[] {
   });
 }
 
+/** The ids of the keys in a setting, newest first. */
+export const keyIdsOf = (secret: string): string[] => parseKeys(secret, 'JWT_SECRET').map(({ id }) => id);
+
 function parseList(text: string, source: string): z.output<typeof KeyList> {
   try {
     return KeyList.parse(JSON.parse(text));
@@ -107,10 +105,6 @@ function parseList(text: string, source: string): z.output<typeof KeyList> {
     );
   }
 }
-
-/** Names a key without telling anything about it. */
-const keyIdOf = (key: string): string =>
-  createHash('sha256').update(`callboard key id\0${key}`).digest('base64url').slice(0, 16);
 
 async function readKeyFile(path: string): Promise<string | null> {
   try {
@@ -128,26 +122,20 @@ async function readKeyFile(path: string): Promise<string | null> {
 
 /** Writes a complete file under another name and links it: what is there under the real name is never half a file. */
 async function makeKeyFile(path: string): Promise<void> {
-  const key = randomBytes(48).toString('base64url');
-  const draft = `${path}.${randomBytes(6).toString('hex')}`;
   try {
-    const file = await open(draft, 'wx', 0o600);
+    const draft = await draftKeyFile(path, [newKey()]);
     try {
-      await file.writeFile(`${JSON.stringify([{ id: keyIdOf(key), key }], null, 2)}\n`);
-      await file.sync();
+      await link(draft, path).catch((error: unknown) => {
+        if (codeOf(error) !== 'EEXIST') throw error; // another process was quicker: its keys are the keys
+      });
     } finally {
-      await file.close();
+      await rm(draft, { force: true });
     }
-    await link(draft, path).catch((error: unknown) => {
-      if (codeOf(error) !== 'EEXIST') throw error; // another process was quicker: its keys are the keys
-    });
   } catch (error) {
     throw new KeyRingError(
       `The key file ${path} cannot be made (${codeOf(error)}): make the data directory writable, or set JWT_SECRET.`,
       { cause: error },
     );
-  } finally {
-    await rm(draft, { force: true });
   }
 }
 
