@@ -36,6 +36,13 @@ export interface Stage {
   key: string;
 }
 
+export interface StageOptions {
+  status?: SandboxStatus;
+  user?: string;
+  agentServerUrl?: string;
+  key?: string;
+}
+
 export interface GatewayFixture {
   url: string;
   database: Database;
@@ -46,7 +53,7 @@ export interface GatewayFixture {
   /** What events are stored, by id. */
   events: Map<string, string>;
   /** Adds a sandbox with a conversation. */
-  stage(options?: { status?: SandboxStatus; user?: string; agentServerUrl?: string }): Promise<Stage>;
+  stage(options?: StageOptions): Promise<Stage>;
   /** Ends all sockets, as a shutdown does. */
   closeSockets(): Promise<void>;
   close(): Promise<void>;
@@ -123,9 +130,13 @@ export async function openGateway(settings: GatewaySettings = {}): Promise<Gatew
     agentServer,
     logged,
     events,
-    async stage({ status = 'RUNNING', user, agentServerUrl = agentServer.url } = {}) {
+    async stage({
+      status = 'RUNNING',
+      user,
+      agentServerUrl = agentServer.url,
+      key = `key-${randomUUID()}`,
+    } = {}) {
       const sandboxId = newId();
-      const key = `key-${randomUUID()}`;
       const owner = user ?? null;
       await insertSandbox(database, {
         id: sandboxId,
