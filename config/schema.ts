@@ -180,7 +180,7 @@ const sandboxes = z.object({
 });
 
 const gateway = z.object({
-  enabled: setting(flag().default(false), {
+  enabled: setting(flag().default(true), {
     env: ['CALLBOARD_GATEWAY'],
     about:
       'Whether clients reach agent-servers through the API, below its own address, instead of on ports of their own.',
