@@ -134,8 +134,8 @@ describe('a conversation on the real agent-server', () => {
     expect(last.detail).toContain('acme/does-not-exist');
     expect(last.detail).not.toContain('git-token-1');
     await vi.waitFor(async () => expect(await sandboxesOf(product)).toHaveLength(before), 30_000);
-    const directories = readdirSync(join(product.directory, 'host', 'sandboxes'));
-    await vi.waitFor(() => expect(directories).not.toContain(last.sandbox_id), 10_000);
+    const directories = () => readdirSync(join(product.directory, 'host', 'sandboxes'));
+    await vi.waitFor(() => expect(directories()).not.toContain(last.sandbox_id), 30_000);
   });
 
   it('whose model is down is READY, and its run ends in error with an event that says why', async () => {
