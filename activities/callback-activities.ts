@@ -80,6 +80,7 @@ export function createCallbackActivities(deps: CallbackActivityDeps) {
         if (conversation) await deleteAtRuntime(conversation, isLast ? [0] : DELETE_WAITS_MS);
         await events.deleteConversation(conversationId);
         await callbacks.deleteOfConversation(conversationId);
+        await conversations.markPurged(conversationId);
         return { unreferencedSandboxId: isLast ? (conversation?.sandboxId ?? null) : null };
       }),
 

@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationActors } from '../activities/messages/conversation-actors.js';
 import { createMessageActivities } from '../activities/messages/message-activities.js';
+import { createMaintenanceActivities } from '../activities/maintenance-activities.js';
+import { createMaintenanceActors } from '../activities/maintenance-actors.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import { createRoomMaker } from '../activities/sandbox-room.js';
 import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
@@ -12,6 +14,8 @@ import { createActorSweepActivities } from '../activities/sandbox-sweep-activiti
 import { createSandboxSteps } from '../activities/start-conversation-activities.js';
 import { awaitWorkflowEnd } from '../activities/workflow-state.js';
 import { createStartTaskActivities } from '../activities/start-task-activities.js';
+import { currentActivity, type ActivityScope } from '../activities/start/activity-scope.js';
+import type { StartPreparationDeps } from '../activities/start/start-deps.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
@@ -20,6 +24,7 @@ import { startTaskWorkflowId } from '../contract/ids.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
+import { MaintenanceRepository } from '../db/maintenance-repository.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
@@ -48,9 +53,48 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     cloneSeconds: config.sandboxes.cloneTimeoutSeconds,
     setupScriptSeconds: config.sandboxes.setupScriptTimeoutSeconds,
   };
+  const sandboxSteps = createSandboxSteps({
+    actors,
+    ...room,
+    release: new SandboxRelease(database),
+    startTasks,
+    awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
+  });
+  const preparation: StartPreparationDeps = {
+    startTasks,
+    sandboxes,
+    conversations,
+    callbacks,
+    vault,
+    settings: { read: async (userId) => ({ ...(await settings.read(userId)) }) },
+    secrets,
+    accessTokens: new AccessTokens(core.keys),
+    createClient: createAgentServerClient,
+    publicUrl: config.server.publicUrl,
+    skillsDirectory: config.data.skillsDirectory,
+    userSkillsDirectories: ['skills', 'microagents'].map((name) => join(homedir(), '.openhands', name)),
+    events: core.events,
+    limits,
+    workspaceMayHoldFiles: false,
+    log: logger,
+  };
+  const inShort = createStartPreparationActivities(preparation, shortActivity);
   return {
     ...createSandboxRowActivities({ sandboxes }),
     ...createActorSweepActivities({ sandboxes, actors, logger }),
+    ...createMaintenanceActivities({
+      maintenance: new MaintenanceRepository(database),
+      startTasks,
+      callbacks,
+      actors: createMaintenanceActors(client),
+      compensation: {
+        releaseSandbox: (sandboxId) => sandboxSteps.releaseSandbox(sandboxId),
+        discardConversation: (taskId) => inShort.discardConversation(taskId),
+      },
+      retryHours: config.maintenance.retryHours,
+      keepDays: config.maintenance.keepDays,
+      logger,
+    }),
     ...createStartTaskActivities({
       database,
       startTasks,
@@ -62,13 +106,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
       groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
     }),
-    ...createSandboxSteps({
-      actors,
-      ...room,
-      release: new SandboxRelease(database),
-      startTasks,
-      awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
-    }),
+    ...sandboxSteps,
     ...createMessageActivities({
       messages,
       conversations,
@@ -81,24 +119,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       createClient: createAgentServerClient,
       log: logger,
     }),
-    ...createStartPreparationActivities({
-      startTasks,
-      sandboxes,
-      conversations,
-      callbacks,
-      vault,
-      settings: { read: async (userId) => ({ ...(await settings.read(userId)) }) },
-      secrets,
-      accessTokens: new AccessTokens(core.keys),
-      createClient: createAgentServerClient,
-      publicUrl: config.server.publicUrl,
-      skillsDirectory: config.data.skillsDirectory,
-      userSkillsDirectories: ['skills', 'microagents'].map((name) => join(homedir(), '.openhands', name)),
-      events: core.events,
-      limits,
-      workspaceMayHoldFiles: false,
-      log: logger,
-    }),
+    ...createStartPreparationActivities(preparation),
     ...createCallbackActivities({
       callbacks,
       conversations,
@@ -111,3 +132,11 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     }),
   };
 }
+
+/** Of many things to set right one agent-server that hangs may hold up the others for this long, in milliseconds. */
+const DISCARD_LIMIT_MS = 30_000;
+
+const shortActivity = (): ActivityScope => {
+  const scope = currentActivity();
+  return { ...scope, signal: AbortSignal.any([scope.signal, AbortSignal.timeout(DISCARD_LIMIT_MS)]) };
+};

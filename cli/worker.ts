@@ -14,6 +14,7 @@ import type { SecretMasker } from '../contract/secret-masker.js';
 import { openCore } from './core.js';
 import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
+import { ensureMaintenanceSchedule } from './maintenance-schedule.js';
 import { registerSearchAttributes } from './search-attributes.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { connectWorker, temporalOptions } from './temporal-connection.js';
@@ -75,6 +76,9 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   if (!(await registerSearchAttributes(client.connection, namespace))) {
     logger.warn({ namespace }, 'Temporal refused to register search attributes: register them by hand');
   }
+  await ensureMaintenanceSchedule(client, config.maintenance).catch((err: unknown) => {
+    logger.warn({ err }, 'the schedule of maintenance could not be set: what crashes leave behind stays');
+  });
   const actors = createSandboxActors(client);
   const hostId = hostIdentity(config.data.hostDirectory);
   const host = start.agentServerCommand

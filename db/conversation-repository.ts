@@ -1,4 +1,4 @@
-import { and, eq, isNull, sql, type SQL } from 'drizzle-orm';
+import { and, eq, isNotNull, isNull, sql, type SQL } from 'drizzle-orm';
 import {
   defaultTitle,
   NO_METRICS,
@@ -248,6 +248,14 @@ export class ConversationRepository {
       .where(present(conversationId))
       .returning({ id: conversations.id });
     return marked.length > 0;
+  }
+
+  /** Notes that nothing but the mark of a deleted conversation is left. */
+  async markPurged(conversationId: string): Promise<void> {
+    await this.database
+      .update(conversations)
+      .set({ purgedAt: new Date() })
+      .where(and(eq(conversations.id, conversationId), isNotNull(conversations.deletedAt)));
   }
 
   /** Ids of the conversations that live in a sandbox. */

@@ -6,6 +6,7 @@ import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
 export const START_CONVERSATION_WORKFLOW = 'startConversation';
 export const SANDBOX_WORKFLOW = 'sandbox';
 export const CONVERSATION_WORKFLOW = 'conversation';
+export const MAINTENANCE_WORKFLOW = 'maintenance';
 
 /** Ids only: everything large or secret is read from SQL by the activities. */
 export interface StartConversationInput {

@@ -10,6 +10,9 @@ import { pino, type Logger } from 'pino';
 import { createConversationActors } from '../../activities/messages/conversation-actors.js';
 import { createMessageActivities } from '../../activities/messages/message-activities.js';
 import { createSandboxActors } from '../../activities/sandbox-actors.js';
+import { createMaintenanceActivities } from '../../activities/maintenance-activities.js';
+import { createMaintenanceActors } from '../../activities/maintenance-actors.js';
+import { createActorSweepActivities } from '../../activities/sandbox-sweep-activities.js';
 import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../../activities/start-task-activities.js';
@@ -36,12 +39,14 @@ import { startRoutes } from '../../api/start-routes.js';
 import { StreamRegistry } from '../../api/start-stream.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, startTaskWorkflowId, TASK_QUEUE } from '../../contract/ids.js';
+import { CallbackRepository } from '../../db/callback-repository.js';
 import { ConversationDeletion } from '../../db/conversation-deletion.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
 import type { Database } from '../../db/database.js';
 import { createNotificationHub, type NotificationHub } from '../../db/notifications.js';
 import { PendingMessageRepository } from '../../db/pending-message-repository.js';
+import { MaintenanceRepository } from '../../db/maintenance-repository.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
@@ -75,6 +80,8 @@ export class Conduct {
   /** Phases of starts that wait until they are taken out again. */
   readonly held = new Set<string>();
   failing: string | null = null;
+  /** Starts whose conversations were taken out of their sandboxes. */
+  readonly discarded: string[] = [];
   /** Fails the boots of sandboxes with this reason. */
   failBoot: string | null = null;
 
@@ -344,7 +351,32 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
   const messages = new PendingMessageRepository(database);
+  const actors = createSandboxActors(temporal.client);
+  const logger = pino({ level: 'silent' });
+  const sandboxSteps = createSandboxSteps({
+    actors,
+    sandboxes,
+    release: new SandboxRelease(database),
+    startTasks,
+    awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(temporal.client, startTaskWorkflowId(taskId), signal),
+    list: new SandboxReadModel(database),
+    maxPerUser: maxSandboxesPerUser,
+  });
   return {
+    ...createActorSweepActivities({ sandboxes, actors, logger }),
+    ...createMaintenanceActivities({
+      maintenance: new MaintenanceRepository(database),
+      startTasks,
+      callbacks: new CallbackRepository(database),
+      actors: createMaintenanceActors(temporal.client),
+      compensation: {
+        releaseSandbox: (sandboxId) => sandboxSteps.releaseSandbox(sandboxId),
+        discardConversation: async (taskId) => void conduct.discarded.push(taskId),
+      },
+      retryHours: 24,
+      keepDays: 90,
+      logger,
+    }),
     ...deletions.activities,
     ...createMessageActivities({
       messages,
@@ -371,22 +403,13 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
       groupingStrategy: () => Promise.resolve('NO_GROUPING'),
     }),
-    ...createSandboxSteps({
-      actors: createSandboxActors(temporal.client),
-      sandboxes,
-      release: new SandboxRelease(database),
-      startTasks,
-      awaitStartEnd: (taskId, signal) =>
-        awaitWorkflowEnd(temporal.client, startTaskWorkflowId(taskId), signal),
-      list: new SandboxReadModel(database),
-      maxPerUser: maxSandboxesPerUser,
-    }),
+    ...sandboxSteps,
     prepareRepository: async () => {
       await conduct.phase('prepareRepository');
       return { hasSetupScript: false, hasPreCommitHook: false };
     },
     prepareSkills: () => conduct.phase('prepareSkills'),
-    discardConversation: () => Promise.resolve(),
+    discardConversation: async (taskId: string) => void conduct.discarded.push(taskId),
     async createConversation(taskId: string) {
       await conduct.phase('createConversation');
       const task = await startTasks.read(taskId);
@@ -434,6 +457,7 @@ function hostActivities({ database, conduct, agentServer }: Work) {
     },
     awaken: () => Promise.resolve({ state: 'running' as const }),
     destroy: () => conduct.phase('destroy'),
+    sweepHost: () => Promise.resolve({ orphansRemoved: 0 }),
   };
 }
 
