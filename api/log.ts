@@ -55,6 +55,7 @@ export function secretsOf(config: Config): SecretMasker {
     config.server.instanceKey,
     config.server.serviceKey,
     config.temporal.apiKey,
+    config.temporal.operatorKey,
     config.remote.apiKey,
     config.llm.apiKey,
     config.auth.githubClientSecret,

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Actors } from '../api/actors.js';
 import { createAgentServerAccess } from '../api/agent-server-access.js';
 import { appConversationRoutes } from '../api/app-conversation-routes.js';
+import { codecRoutes } from '../api/codec-routes.js';
 import { createConversationCommands } from '../api/conversation-commands.js';
 import { createConversationViews } from '../api/conversation-view.js';
 import type { ConversationWaker } from '../api/conversation-waker.js';
@@ -47,6 +48,8 @@ import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
+import { OperatorAccess } from '../identity/operator-access.js';
+import { PayloadEncryption } from '../identity/payload-codec.js';
 import { SecretsStoreTokenProvider } from '../identity/secrets-token-provider.js';
 import type { Core } from './core.js';
 
@@ -144,6 +147,11 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...legacySecretsRoutes({ secrets }),
     ...userRoutes({ settings, sandboxes }),
     ...webClientRoutes({ since: STARTED_AT, githubClientId: config.auth.githubClientId }),
+    ...codecRoutes({
+      operator: new OperatorAccess(config.temporal.operatorKey, core.keys),
+      codec: new PayloadEncryption(core.keys),
+      namespace: config.temporal.namespace,
+    }),
     ...statusRoutes({
       checks: [databaseCheck(core.connection.pool), temporalCheck(parts.client)],
       monitor: parts.monitor,

@@ -1,8 +1,10 @@
+import { CODEC_PATH } from '../api/codec-routes.js';
 import type { Config } from '../config/config.js';
 import { Secret } from '../contract/masking.js';
 import { startEmbeddedPostgres } from './embedded/postgres.js';
 import { type SupervisedEngine, type Engine, superviseEngine } from './embedded/supervised-engine.js';
 import { startEmbeddedTemporal } from './embedded/temporal.js';
+import { localUrl } from './local-url.js';
 import type { Progress } from './progress.js';
 import { requireProcessRuntime, setUpAgentServer, setUpTemporalCli } from './setup.js';
 
@@ -110,10 +112,15 @@ function startTemporal(
 ): Promise<SupervisedEngine<Awaited<ReturnType<typeof startEmbeddedTemporal>>>> {
   const log = (line: string): void => progress.line(`  ! ${line}`);
   const ports = config.origins['temporal.uiPort'] === 'default' ? {} : { ui: config.temporal.uiPort };
+  // The UI's page asks the API from the browser; where the API takes any free port there is no address to give it.
+  const extraArgs =
+    config.temporal.operatorKey && config.server.port !== 0
+      ? ['--ui-codec-endpoint', `${localUrl(config, config.server.port)}${CODEC_PATH}`]
+      : [];
   return progress.step('Temporal', () =>
     superviseEngine({
       name: 'Temporal',
-      start: () => startEmbeddedTemporal({ cli, dataDir: config.data.directory, log, ports }),
+      start: () => startEmbeddedTemporal({ cli, dataDir: config.data.directory, log, ports, extraArgs }),
       isSame: (first, successor) => first.address === successor.address,
       log,
     }),

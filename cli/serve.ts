@@ -4,7 +4,7 @@ import type { Config } from '../config/config.js';
 import { migrateDatabase } from '../db/migrate.js';
 import { startApi } from './api.js';
 import { createProgress } from './progress.js';
-import { localUrl } from './services.js';
+import { localUrl } from './local-url.js';
 import { requireProcessRuntime, setUpAgentServer } from './setup.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 import { UserError } from './user-error.js';

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.js';
 import { migrateDatabase } from '../db/migrate.js';
 import { startApi } from './api.js';
 import type { Log } from './core.js';
+import { localUrl } from './local-url.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 import type { Service } from './up.js';
 import { startWorker } from './worker.js';
@@ -46,11 +47,4 @@ export function productServices(config: Config, { logger, masker }: Log): Servic
       },
     },
   ];
-}
-
-/** How a process of this machine reaches an API that listens on this machine. */
-export function localUrl({ server }: Pick<Config, 'server'>, port: number): string {
-  const everywhere = server.host === '0.0.0.0' || server.host === '::';
-  const host = everywhere ? '127.0.0.1' : server.host.includes(':') ? `[${server.host}]` : server.host;
-  return `http://${host}:${port}`;
 }

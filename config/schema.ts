@@ -134,6 +134,10 @@ const temporal = z.object({
     env: ['TEMPORAL_UI_PORT'],
     about: 'Port of the embedded Temporal UI.',
   }),
+  operatorKey: setting(secret(), {
+    env: ['CALLBOARD_OPERATOR_KEY'],
+    about: 'Lets operators decrypt payloads in the Temporal UI and command line; without it nobody can.',
+  }),
 });
 
 const sandboxes = z.object({

@@ -143,6 +143,11 @@ const CONTRACT: readonly Area[] = [
     'POST /api/service/users/{id}/orgs/{id}/api-keys',
     'DELETE /api/service/users/{id}/orgs/{id}/api-keys/{name}',
   ]),
+  area('Temporal payloads for operators', 'others', [
+    `POST ${V1}/temporal-codec/decode`,
+    `POST ${V1}/temporal-codec/encode`,
+    `GET ${V1}/temporal-codec/sign-in`,
+  ]),
   area('Health', 'both', ['GET /alive', 'GET /health', 'GET /server_info']),
   area('Health', '1.11', ['GET /ready']),
 ];
