@@ -1,34 +1,25 @@
-import { cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
+import { cancellationSignal, sleep } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import { AgentServerError } from '../agent-server/errors.js';
-import { ExecutionStatus } from '../contract/conversation.js';
 import type { AgentEvent } from '../contract/event.js';
 import { dashedId } from '../contract/ids.js';
 import type { CallbackOutcome, CallbackRepository } from '../db/callback-repository.js';
 import type { ConversationRecord, ConversationRepository } from '../db/conversation-repository.js';
-import { applyEventEffects } from '../events/event-effects.js';
-import { concealed, type Conceal } from '../events/concealment.js';
 import type { EventStore } from '../events/event-store.js';
-import type { IncomingEvent } from '../events/incoming-event.js';
-import { reconcileEvents } from '../events/reconcile.js';
-import type { SecretSandbox } from '../identity/event-secrets.js';
 import { VaultError } from '../identity/vault.js';
-import { statsSnapshot } from '../events/statistics.js';
+import { beating } from './beating.js';
 import { runQueue, type Processor } from './callbacks/queue-runner.js';
-import { runtimeOf, type RuntimeDeps } from './callbacks/conversation-runtime.js';
+import { runtimeOf } from './callbacks/conversation-runtime.js';
 import { setTitle } from './callbacks/set-title.js';
+import { createReconcileActivities, type ReconcileActivityDeps } from './reconcile-activities.js';
 
-export interface CallbackActivityDeps extends RuntimeDeps {
+export interface CallbackActivityDeps extends ReconcileActivityDeps {
   callbacks: CallbackRepository;
   conversations: ConversationRepository;
   events: EventStore;
-  /** What takes the secrets of a sandbox and its owner out of events. */
-  concealerOf: (sandbox: SecretSandbox) => Promise<Conceal>;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
 
-/** How often a working activity says that it is alive, in milliseconds. */
-const HEARTBEAT_MS = 3_000;
 /** A DELETE waits for a running tool call: no longer than this for each attempt. */
 const DELETE_LIMIT_MS = 5_000;
 /** Waits before each attempt where other conversations go on in the same sandbox. */
@@ -62,6 +53,8 @@ export function createCallbackActivities(deps: CallbackActivityDeps) {
   };
 
   return {
+    ...createReconcileActivities(deps),
+
     /** Runs what is queued for a conversation, in order, for about a minute at most; the rest is `remaining`. */
     runQueuedCallbacks: (conversationId: string): Promise<{ remaining: number }> =>
       beating(() =>
@@ -83,70 +76,7 @@ export function createCallbackActivities(deps: CallbackActivityDeps) {
         await conversations.markPurged(conversationId);
         return { unreferencedSandboxId: isLast ? (conversation?.sandboxId ?? null) : null };
       }),
-
-    /** Fetches what webhooks have lost of a conversation; see {@link reconcileConversation}. */
-    reconcileEvents: (conversationId: string) => beating(() => reconcileConversation(conversationId)),
-
-    /** The same for all conversations of a sandbox that has come back; one that fails does not stop the others. */
-    reconcileSandboxEvents: (sandboxId: string): Promise<{ conversationsToWake: string[] }> =>
-      beating(async () => {
-        const conversationsToWake: string[] = [];
-        for (const conversationId of await conversations.idsIn(sandboxId)) {
-          try {
-            const { callbacksQueued } = await reconcileConversation(conversationId);
-            if (callbacksQueued) conversationsToWake.push(conversationId);
-          } catch (error) {
-            if (!(error instanceof AgentServerError)) throw error;
-            logger.warn({ conversationId, detail: error.message }, 'lost events could not be fetched');
-          }
-        }
-        return { conversationsToWake };
-      }),
   };
-
-  /**
-   * Brings events, status and statistics up to what the agent-server has. Costs three small requests when nothing is
-   * missing; a sandbox that is not running, or does not know the conversation, has nothing to add.
-   * @returns how many events were missing, and whether the conversation's actor has to be woken for them.
-   */
-  async function reconcileConversation(
-    conversationId: string,
-  ): Promise<{ fetched: number; callbacksQueued: boolean }> {
-    const nothing = { fetched: 0, callbacksQueued: false };
-    const conversation = await conversations.read(conversationId);
-    if (!conversation || conversation.deletedAt) return nothing;
-    const runtime = await runtimeOf(deps, conversation);
-    if (!runtime) return nothing;
-    const id = dashedId(conversationId);
-    const options = { signal: cancellationSignal() };
-    const askedAt = new Date();
-    const record = await runtime.conversation(id, options);
-    if (record === null) return nothing;
-    const log = {
-      countEvents: () => runtime.countEvents(id, {}, options),
-      searchEvents: (_id: string, page: Parameters<typeof runtime.searchEvents>[1]) =>
-        runtime.searchEvents(id, page, options),
-    };
-    const { fetched, callbacksQueued } = await reconcileEvents(storeOf(conversation), log, conversationId);
-    await applyEventEffects(conversations, conversationId, fetched);
-    const stats = statsSnapshot(record.stats);
-    if (stats) await conversations.applyStats(conversationId, stats, askedAt);
-    const status = ExecutionStatus.safeParse(record.execution_status);
-    if (status.success) await conversations.setExecutionStatus(conversationId, status.data, askedAt);
-    return { fetched: fetched.length, callbacksQueued };
-  }
-
-  /** The event store as it takes events of one conversation: without the secrets of its sandbox. */
-  function storeOf({ sandboxId }: ConversationRecord): Pick<EventStore, 'count' | 'missing' | 'ingest'> {
-    return {
-      ...events,
-      async ingest(conversationId: string, incoming: readonly IncomingEvent[]) {
-        const sandbox = await deps.sandboxes.read(sandboxId);
-        if (!sandbox) throw new Error(`sandbox ${sandboxId} has no row`);
-        return events.ingest(conversationId, concealed(incoming, await deps.concealerOf(sandbox)));
-      },
-    };
-  }
 
   /** Best effort: a sandbox that nobody else uses goes anyway, and elsewhere a conversation without a row is inert. */
   async function deleteAtRuntime(
@@ -187,13 +117,3 @@ const endsRun = (event: AgentEvent): boolean =>
   event.kind === 'ConversationStateUpdateEvent' &&
   event['key'] === 'execution_status' &&
   event['value'] === 'finished';
-
-/** Heartbeats for the whole length of the work: that is also how a cancellation reaches it. */
-async function beating<Result>(work: () => Promise<Result>): Promise<Result> {
-  const beat = setInterval(() => heartbeat(), HEARTBEAT_MS);
-  try {
-    return await work();
-  } finally {
-    clearInterval(beat);
-  }
-}

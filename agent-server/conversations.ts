@@ -1,6 +1,6 @@
 /** Calls about conversations and their events (agent-server contract 7, 9, 11). */
 import { z } from 'zod';
-import { AgentEventPage, ConversationInfo, Success } from './schemas.js';
+import { AgentEventPage, ConversationInfo, ConversationPage, Success } from './schemas.js';
 import type { AgentEvent } from './schemas.js';
 import type { Call, CallOptions, Transport } from './transport.js';
 
@@ -105,6 +105,24 @@ export function conversationCalls(transport: Transport) {
         ),
       );
       return answers.flat();
+    },
+
+    /** Every conversation that the server has, in order of creation, page by page. */
+    async *allConversations(options: CallOptions = {}): AsyncGenerator<ConversationInfo> {
+      let pageId: string | undefined;
+      do {
+        const query: [string, string][] = [
+          ['limit', '100'],
+          ['sort_order', 'CREATED_AT'],
+        ];
+        if (pageId !== undefined) query.push(['page_id', pageId]);
+        const page = await transport.json(
+          { method: 'GET', path: '/api/conversations/search', query, idempotent: true, ...options },
+          ConversationPage,
+        );
+        yield* page.items;
+        pageId = page.next_page_id ?? undefined;
+      } while (pageId !== undefined);
     },
 
     /** Sets title (1 to 200 characters) or tags (replaces all). False if the conversation is unknown. */

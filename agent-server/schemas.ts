@@ -46,6 +46,12 @@ export const ConversationInfo = z.looseObject({
 });
 export type ConversationInfo = z.infer<typeof ConversationInfo>;
 
+export const ConversationPage = z.looseObject({
+  items: z.array(ConversationInfo),
+  /** Id of the first conversation of the next page. */
+  next_page_id: z.string().nullish(),
+});
+
 /** An event as REST and sockets show it. `timestamp` is naive UTC (the servers run with `TZ=UTC`). */
 export const AgentEvent = z.looseObject({
   id: z.string(),

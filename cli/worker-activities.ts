@@ -22,9 +22,11 @@ import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
 import { startTaskWorkflowId } from '../contract/ids.js';
 import { CallbackRepository } from '../db/callback-repository.js';
+import { ConversationResidence } from '../db/conversation-home.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { MaintenanceRepository } from '../db/maintenance-repository.js';
+import { LostEventReadModel } from '../db/lost-event-read-model.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
@@ -127,6 +129,8 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       vault,
       events: core.events,
       concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
+      residence: new ConversationResidence(database),
+      lostEvents: new LostEventReadModel(database),
       createClient: createAgentServerClient,
       logger,
     }),

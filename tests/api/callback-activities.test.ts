@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
@@ -11,6 +12,8 @@ import type { AgentEvent } from '../../contract/event.js';
 import { CallbackRepository } from '../../db/callback-repository.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
+import { ConversationResidence } from '../../db/conversation-home.js';
+import { LostEventReadModel } from '../../db/lost-event-read-model.js';
 import { createEventStore, type EventStore } from '../../events/event-store.js';
 import { incomingEvent } from '../../events/incoming-event.js';
 import { purposes, Vault } from '../../identity/vault.js';
@@ -57,6 +60,19 @@ class FakeRuntime {
     return { items: [...this.log].reverse().slice(0, page.limit), next_page_id: null };
   }
 
+  /** Conversations that the server has, in hex. */
+  held: string[] = [];
+  idleSeconds = 0;
+
+  async *allConversations(): AsyncGenerator<object> {
+    this.note('all');
+    for (const id of this.held) yield { id, agent: { llm: { model: 'm' } }, workspace: {} };
+  }
+  async serverInfo(): Promise<object> {
+    this.note('info');
+    return { idle_time: this.idleSeconds };
+  }
+
   private note(call: string): void {
     this.asked.push(call);
     if (this.failing) throw new AgentServerError({ status: null, kind: 'refused', detail: 'gone', call });
@@ -92,6 +108,8 @@ beforeAll(async () => {
       return runtime as unknown as ConversationRuntime;
     },
     concealerOf: () => Promise.resolve((json) => json),
+    residence: new ConversationResidence(database),
+    lostEvents: new LostEventReadModel(database),
     logger: { info: (fields: object) => void logged.push(fields), warn: () => undefined },
   });
 });
@@ -315,5 +333,41 @@ describe('fetching what webhooks have lost', () => {
     expect(await run(activities.reconcileSandboxEvents, sandboxId)).toEqual({ conversationsToWake: [id] });
     runtime.failing = true;
     expect(await run(activities.reconcileSandboxEvents, sandboxId)).toEqual({ conversationsToWake: [] });
+  });
+
+  it('of a sandbox makes known what it has, and nobody has heard of here', async () => {
+    const sandboxId = await newSandbox();
+    const [unheard, elsewhere] = [newId(), (await newConversation()).id];
+    runtime.held = [unheard, elsewhere];
+    runtime.log = [message()];
+    expect(await run(activities.reconcileSandboxEvents, sandboxId)).toEqual({
+      conversationsToWake: [unheard],
+    });
+    expect(await conversations.read(unheard)).toMatchObject({ sandboxId, llmModel: 'm' });
+    expect((await conversations.read(elsewhere))?.sandboxId).not.toBe(sandboxId);
+  });
+
+  it('of all running sandboxes asks those further in which something has happened lately', async () => {
+    await connection.database.execute(sql`update sandboxes set status = 'PAUSED'`);
+    const { id } = await newConversation();
+    runtime.log = [message(), message()];
+    runtime.idleSeconds = 100;
+    const sweep = (seconds: number) =>
+      new MockActivityEnvironment().run(activities.reconcileRunningSandboxes, seconds);
+    expect(await sweep(90)).toEqual({ sandboxes: 1, active: 0, fetched: 0, failed: 0 });
+    expect(runtime.asked).toEqual(['info']);
+    expect(await sweep(110)).toEqual({ sandboxes: 1, active: 1, fetched: 2, failed: 0 });
+    expect(await events.count({ conversationId: id, users: null })).toBe(2);
+    runtime.failing = true;
+    expect(await sweep(110)).toEqual({ sandboxes: 1, active: 0, fetched: 0, failed: 1 });
+  });
+
+  it('moves the time of the last change only when there was one', async () => {
+    const { id } = await newConversation();
+    runtime.log = [message()];
+    await run(activities.reconcileEvents, id);
+    const before = await conversations.read(id);
+    await run(activities.reconcileEvents, id);
+    expect(await conversations.read(id)).toEqual(before);
   });
 });

@@ -5,6 +5,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createCallbackActivities, type CallbackActivities } from '../../activities/callback-activities.js';
 import { createAgentServerClient, type AgentServerClient } from '../../agent-server/client.js';
+import { ConversationResidence } from '../../db/conversation-home.js';
+import { LostEventReadModel } from '../../db/lost-event-read-model.js';
 import { hexId } from '../../contract/ids.js';
 import { lookupHash, purposes, Vault } from '../../identity/vault.js';
 import { startEventApi, type EventApi } from '../support/event-api.js';
@@ -47,6 +49,8 @@ beforeAll(async () => {
     vault,
     createClient: createAgentServerClient,
     concealerOf: () => Promise.resolve((json) => json),
+    residence: new ConversationResidence(api.database),
+    lostEvents: new LostEventReadModel(api.database),
     logger: { info: () => undefined, warn: () => undefined },
   });
 }, 120_000);

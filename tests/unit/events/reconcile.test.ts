@@ -10,16 +10,16 @@ function serve(events: readonly AgentEvent[]) {
   const requests: { limit: number; pageId?: string }[] = [];
   const server: EventLog = {
     countEvents: async () => events.length,
-    async searchEvents(_id, { pageId, limit }) {
+    async searchEvents(_id, { pageId, limit, sortOrder }) {
       requests.push({ limit, pageId });
-      const reversed = [...events].reverse();
+      const ordered = sortOrder === 'TIMESTAMP' ? events : [...events].reverse();
       const start = Math.max(
-        reversed.findIndex(({ id }) => id === pageId),
+        ordered.findIndex(({ id }) => id === pageId),
         0,
       );
       return {
-        items: reversed.slice(start, start + limit),
-        next_page_id: reversed[start + limit]?.id ?? null,
+        items: ordered.slice(start, start + limit),
+        next_page_id: ordered[start + limit]?.id ?? null,
       };
     },
   };
@@ -45,8 +45,12 @@ function storeWith(events: readonly AgentEvent[]) {
 const reconcile = async (there: AgentEvent[], here: AgentEvent[]) => {
   const { server, requests } = serve(there);
   const { store, ids } = storeWith(here);
-  const result = await reconcileEvents(store, server, 'c');
-  return { ...result, fetched: result.fetched.map(({ id }) => id), requests, ids };
+  const fetched: string[] = [];
+  const result = await reconcileEvents(store, server, 'c', {
+    onStored: async (events) => void fetched.push(...events.map(({ id }) => id)),
+  });
+  expect(result.fetched).toBe(fetched.length);
+  return { ...result, fetched, requests, ids };
 };
 
 describe('fetching lost events', () => {
@@ -81,6 +85,15 @@ describe('fetching lost events', () => {
     expect((await reconcile(events, [])).fetched).toEqual(events.map(({ id }) => id));
   });
 
+  it('fetches thousands in order, once each, without holding them all', async () => {
+    const events = log(2_450);
+    const here = events.filter((_, n) => n < 30 || n === 1_200);
+    const { fetched, ids, requests } = await reconcile(events, here);
+    expect(fetched).toEqual(events.filter((event) => !here.includes(event)).map(({ id }) => id));
+    expect(new Set(ids).size).toBe(2_450);
+    expect(requests.length).toBeLessThan(55); // backwards to the oldest, forwards to the end
+  });
+
   it('notices a lost tail although the counts are equal', async () => {
     const events = log(10);
     const here = [...events.slice(0, 9), { id: 'gone-there', kind: 'MessageEvent' }];
@@ -103,7 +116,7 @@ describe('fetching lost events', () => {
     };
     const { store } = storeWith([]);
     const { fetched } = await reconcileEvents(store, looping, 'c');
-    expect(new Set(fetched.map(({ id }) => id)).size).toBe(100);
+    expect(fetched).toBe(100);
     expect(requests.length).toBeLessThan(10);
   });
 });
