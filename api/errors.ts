@@ -4,7 +4,8 @@ import type { ErrorRequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { InvalidSettings } from '../contract/settings.js';
-import { Unauthenticated } from '../identity/auth-strategy.js';
+import { isUnauthenticated } from '../identity/auth-strategy.js';
+import { IdentityProviderUnavailable, SignInRefused } from '../identity/sign-in.js';
 import { HttpError } from './http-error.js';
 import {
   isDatabaseOutage,
@@ -41,7 +42,9 @@ export function answerTo(error: unknown): ErrorAnswer | null {
   if (error instanceof RequestValidationError) return detail(422, error.detail);
   if (error instanceof z.core.$ZodError)
     return detail(422, validationDetails(error.issues, 'body', UNKNOWN_INPUT));
-  if (error instanceof Unauthenticated) return detail(401, error.message);
+  if (isUnauthenticated(error)) return detail(401, error.message);
+  if (error instanceof SignInRefused) return detail(error.reason === 'stale' ? 400 : 403, error.message);
+  if (error instanceof IdentityProviderUnavailable) return unavailable('The identity provider');
   if (error instanceof InvalidSettings) return { status: 400, body: { error: error.message }, headers: {} };
   if (error instanceof WorkflowNotFoundError) return detail(404, 'Not Found');
   if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {

@@ -1,6 +1,7 @@
 /** Storing git-provider tokens, for the routes of both releases (contract 10.3, 16.10). */
 import { z } from 'zod';
 import { GitProvider } from '../contract/primitives.js';
+import type { NewProviderToken } from '../identity/provider-token-store.js';
 import type { SecretsStore } from '../identity/secrets-store.js';
 import type { ProviderToken } from '../identity/user-context.js';
 
@@ -44,7 +45,7 @@ export async function storeProviderTokens(
   { provider_tokens }: ProviderTokensUpdate,
 ): Promise<void> {
   const stored = await secrets.providerTokens(userId);
-  const next = new Map<GitProvider, ProviderToken>();
+  const next = new Map<GitProvider, NewProviderToken>();
   for (const [name, given] of Object.entries(provider_tokens)) {
     const provider = GitProvider.parse(name);
     const before = stored.get(provider);
@@ -54,6 +55,10 @@ export async function storeProviderTokens(
       token,
       host: given.host ?? (given.token === null ? (before?.host ?? null) : null),
       userId: given.user_id ?? (given.token === null ? (before?.userId ?? null) : null),
+      // What renews the stored token renews no other one.
+      ...(given.token === null && before
+        ? { refreshToken: before.refreshToken, expiresAt: before.expiresAt }
+        : {}),
     };
     if (given.token !== null && verifyProviderToken && !(await verifyProviderToken(provider, whole))) {
       throw new InvalidProviderToken(provider);

@@ -59,6 +59,8 @@ export function secretsOf(config: Config): SecretMasker {
     config.remote.apiKey,
     config.llm.apiKey,
     config.auth.githubClientSecret,
+    config.auth.oidcClientSecret,
+    ...Object.entries(config.auth.moduleSettings).map(([name, value]) => (isSecretName(name) ? value : null)),
     config.keys.master,
     URL.canParse(database) ? decodeURIComponent(new URL(database).password) || null : null,
     // Models and addresses are handed on as variables too, and are no secrets.

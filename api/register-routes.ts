@@ -1,15 +1,16 @@
 /** Puts route definitions on an Express router: order, guards, validation, answers. */
-import { Router, type RequestHandler } from 'express';
+import { Router, type Request, type RequestHandler } from 'express';
 import type { Secret } from '../contract/masking.js';
 import { NOBODY, type AuthStrategy } from '../identity/auth-strategy.js';
 import type { UserContext } from '../identity/user-context.js';
 import { sendJson } from './errors.js';
+import { requireOwnPage, type CrossSiteOptions } from './middleware/cross-site.js';
 import { requireInstanceKey } from './middleware/instance-key.js';
 import { readInput, readJsonBody } from './request-input.js';
 import type { RouteDefinition } from './route.js';
 import { RequestValidationError } from './validation-error.js';
 
-export interface RouteGuards {
+export interface RouteGuards extends CrossSiteOptions {
   auth: AuthStrategy;
   instanceKey: Secret | null;
   /** Largest body of a route that does not say otherwise, in bytes. */
@@ -46,7 +47,7 @@ export function registerRoutes(routes: readonly RouteDefinition[], guards: Route
 /** Malformed JSON first, then the guard, then path, query and body, then the handler (contract 1.5). */
 function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler[] {
   const handle: RequestHandler = async (request, response) => {
-    const user = await authenticate(route, request.headers, guards);
+    const user = await authenticate(route, request, guards);
     const input = read(route, () => readInput(route, request));
     const answer = await route.handle({ ...input, user, request, response });
     if (answer !== undefined) send(route, response, answer);
@@ -75,12 +76,14 @@ function read<Input>({ refuseBody }: RouteDefinition, input: () => Input): Input
 
 async function authenticate(
   { guard }: RouteDefinition,
-  headers: Parameters<AuthStrategy['authenticate']>[0],
-  { auth, instanceKey }: RouteGuards,
+  request: Pick<Request, 'method' | 'headers'>,
+  guards: RouteGuards,
 ): Promise<UserContext> {
   if (guard !== 'user') return NOBODY;
-  requireInstanceKey(headers, instanceKey);
-  return auth.authenticate(headers);
+  requireInstanceKey(request.headers, guards.instanceKey);
+  const user = await guards.auth.authenticate(request.headers);
+  if (user.authType === 'cookie') requireOwnPage(request, guards);
+  return user;
 }
 
 function send(route: RouteDefinition, response: Parameters<RequestHandler>[1], answer: unknown): void {

@@ -8,6 +8,8 @@ export interface WebClientDeps {
   since: Date;
   /** OAuth application of the single-user mode; null without. */
   githubClientId: string | null;
+  /** Where people sign in; null where nobody does. */
+  signInUrl: string | null;
 }
 
 /** What web clients ask for before anything else, in both releases (contract 11.4, 16.8); open to anybody. */
@@ -37,7 +39,7 @@ export const webClientRoutes = (deps: WebClientDeps): RouteDefinition[] => [
 ];
 
 /** No analytics key: nothing is sent anywhere unless somebody configures it. */
-function webClientConfig({ since }: WebClientDeps) {
+function webClientConfig({ since, signInUrl }: WebClientDeps) {
   return {
     app_mode: 'oss',
     posthog_client_key: null,
@@ -59,7 +61,7 @@ function webClientConfig({ since }: WebClientDeps) {
     },
     providers_configured: [],
     maintenance_start_time: null,
-    auth_url: null,
+    auth_url: signInUrl,
     recaptcha_site_key: null,
     faulty_models: [],
     error_message: null,

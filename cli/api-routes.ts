@@ -4,6 +4,8 @@ import type { Actors } from '../api/actors.js';
 import { createAgentServerAccess } from '../api/agent-server-access.js';
 import { appConversationRoutes } from '../api/app-conversation-routes.js';
 import { codecRoutes } from '../api/codec-routes.js';
+import { sessionRoutes } from '../api/auth/session-routes.js';
+import { LOGIN_PATH, signInRoutes } from '../api/auth/sign-in-routes.js';
 import { createConversationCommands } from '../api/conversation-commands.js';
 import { createConversationViews } from '../api/conversation-view.js';
 import type { ConversationWaker } from '../api/conversation-waker.js';
@@ -50,12 +52,13 @@ import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { OperatorAccess } from '../identity/operator-access.js';
 import { PayloadEncryption } from '../identity/payload-codec.js';
-import { SecretsStoreTokenProvider } from '../identity/secrets-token-provider.js';
 import type { Core } from './core.js';
+import type { Identity } from './identity.js';
 
 export interface ApiParts {
   config: Config;
   core: Core;
+  identity: Identity;
   client: Client;
   actors: Actors;
   hub: NotificationHub;
@@ -146,20 +149,30 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...secretsRoutes({ secrets }),
     ...legacySecretsRoutes({ secrets }),
     ...userRoutes({ settings, sandboxes }),
-    ...webClientRoutes({ since: STARTED_AT, githubClientId: config.auth.githubClientId }),
     ...codecRoutes({
       operator: new OperatorAccess(config.temporal.operatorKey, core.keys),
       codec: new PayloadEncryption(core.keys),
       namespace: config.temporal.namespace,
     }),
+    ...webClientRoutes({
+      since: STARTED_AT,
+      githubClientId: config.auth.githubClientId,
+      signInUrl: config.auth.strategy === 'none' ? null : `${config.server.publicUrl ?? ''}${LOGIN_PATH}`,
+    }),
+    ...signInRoutes({
+      auth: parts.identity.auth,
+      publicUrl: config.server.publicUrl,
+      corsOrigins: config.server.corsOrigins,
+    }),
+    ...sessionRoutes(parts.identity),
     ...statusRoutes({
-      checks: [databaseCheck(core.connection.pool), temporalCheck(parts.client)],
+      checks: [databaseCheck(core.connection.pool), temporalCheck(parts.client), ...parts.identity.checks],
       monitor: parts.monitor,
     }),
     ...eventRoutes({ events }),
     ...lookupSecretRoutes({
       accessTokens: new AccessTokens(core.keys),
-      tokensOf: (userId) => new SecretsStoreTokenProvider(secrets, userId),
+      tokensOf: core.tokensOf,
     }),
     ...webhookRoutes({
       sandboxes,

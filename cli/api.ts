@@ -18,10 +18,10 @@ import { LostEventReadModel } from '../db/lost-event-read-model.js';
 import { createNotificationHub } from '../db/notifications.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { callbacksQueuedSignal } from '../workflows/messages.js';
-import { createAuthStrategy } from '../identity/create-auth-strategy.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { apiRoutes } from './api-routes.js';
 import { openCore } from './core.js';
+import { openIdentity } from './identity.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
 
 export interface ApiStart {
@@ -52,6 +52,7 @@ export async function startApi({
   masker,
 }: ApiStart): Promise<RunningApi> {
   const core = await openCore(config, databaseUrl, { logger, masker });
+  const identity = await openIdentity({ config, core, logger });
   const connection: Connection = lazyConnection(await temporalOptions(config, temporalAddress));
   const client = new Client({
     connection,
@@ -78,7 +79,6 @@ export async function startApi({
   const messages = new PendingMessageRepository(core.connection.database);
   const messageWaker = createMessageWaker({ client, messages, hub, logger });
   const monitor = new ServerMonitor(config.data.directory);
-  const auth = createAuthStrategy(config.auth.strategy, core.secrets);
   const gateway = createGateway({
     server: config.server,
     gateway: config.gateway,
@@ -86,7 +86,7 @@ export async function startApi({
     conversations: new ConversationReadModel(core.connection.database),
     events: core.events,
     vault: core.vault,
-    auth,
+    auth: identity.auth,
     hub,
     logger,
   });
@@ -94,6 +94,7 @@ export async function startApi({
     routes: apiRoutes({
       config,
       core,
+      identity,
       client,
       actors,
       hub,
@@ -104,7 +105,7 @@ export async function startApi({
       logger,
       monitor,
     }),
-    auth,
+    auth: identity.auth,
     logger,
     server: config.server,
     gateway: gateway.http,

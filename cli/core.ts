@@ -5,7 +5,9 @@ import type { KeyRing } from '../identity/key-ring.js';
 import { openKeyRing } from '../identity/keys.js';
 import { EventSecrets } from '../identity/event-secrets.js';
 import { rememberIn } from '../identity/known-secrets.js';
+import { GitHubOAuth } from '../identity/github-oauth.js';
 import { SecretsStore } from '../identity/secrets-store.js';
+import { SecretsStoreTokenProvider, type TokensOf } from '../identity/secrets-token-provider.js';
 import { SettingsStore } from '../identity/settings-store.js';
 import { Vault } from '../identity/vault.js';
 import type { Logger } from 'pino';
@@ -21,6 +23,8 @@ export interface Core {
   sandboxes: SandboxRepository;
   settings: SettingsStore;
   secrets: SecretsStore;
+  /** Git-provider tokens of a user, renewed where they expire. */
+  tokensOf: TokensOf;
   events: EventStore;
   /** What may not be stored of events. */
   eventSecrets: EventSecrets;
@@ -58,6 +62,10 @@ export async function openCore(config: Config, databaseUrl: string, { logger, ma
       logger.warn({ members }, 'stored settings that are no longer valid count as not set'),
   });
   const secrets = new SecretsStore(database, vault);
+  const github = gitHubOAuth(config.auth);
+  const renewals = new Map(
+    github ? [['github' as const, (refreshToken: string) => github.renew(refreshToken)]] : [],
+  );
   return {
     connection,
     keys,
@@ -65,6 +73,7 @@ export async function openCore(config: Config, databaseUrl: string, { logger, ma
     sandboxes: new SandboxRepository(database),
     settings,
     secrets,
+    tokensOf: (userId) => new SecretsStoreTokenProvider(secrets, userId, renewals),
     eventSecrets: new EventSecrets({ vault, settings, secrets, instance: instanceSecrets(config) }),
     events: createEventStore({
       directory: config.data.directory,
@@ -86,3 +95,14 @@ const instanceSecrets = ({ llm, agentServer }: Config): string[] => [
     isSecretName(name) ? [value.reveal()] : [],
   ),
 ];
+/** The OAuth app or GitHub App of the configuration; null without one. */
+export function gitHubOAuth(auth: Config['auth']): GitHubOAuth | null {
+  if (auth.githubClientId === null || auth.githubClientSecret === null) return null;
+  return new GitHubOAuth({
+    clientId: auth.githubClientId,
+    clientSecret: auth.githubClientSecret.reveal(),
+    url: auth.githubUrl,
+    apiUrl: auth.githubApiUrl,
+    scopes: auth.githubScopes,
+  });
+}

@@ -45,7 +45,7 @@ export interface GeneralActivityDeps {
 /** Activities that any machine may run. */
 export function generalActivities({ config, core, client, actors, logger }: GeneralActivityDeps) {
   const { database } = core.connection;
-  const { vault, sandboxes, settings, secrets } = core;
+  const { vault, sandboxes, settings, secrets, tokensOf } = core;
   const startTasks = new StartTaskRepository(database);
   const conversations = new ConversationRepository(database);
   const callbacks = new CallbackRepository(database);
@@ -69,7 +69,10 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     callbacks,
     vault,
     settings: { read: async (userId) => ({ ...(await settings.read(userId)) }) },
-    secrets,
+    secrets: {
+      readCustom: (userId) => secrets.readCustom(userId),
+      providerTokens: (userId) => tokensOf(userId).getAll(),
+    },
     accessTokens: new AccessTokens(core.keys),
     createClient: createAgentServerClient,
     publicUrl: config.server.publicUrl,

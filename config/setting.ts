@@ -72,6 +72,18 @@ export const webAddress = () =>
     return url.href.replace(/\/+$/, '');
   });
 
+/** An OpenID Connect issuer: compared letter by letter, so kept as it is; https, or http on this machine. */
+export const issuerAddress = () =>
+  text().refine(
+    (value) => {
+      const url = parseUrl(value);
+      if (!url || url.search || url.hash || url.username) return false;
+      const local = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
+      return url.protocol === 'https:' || (url.protocol === 'http:' && local);
+    },
+    { message: 'must be an https address as the provider names itself (http on this machine only)' },
+  );
+
 /** A list, as an array or as comma-separated text. */
 export const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
   z.preprocess(

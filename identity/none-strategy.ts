@@ -1,14 +1,13 @@
 import type { AuthStrategy } from './auth-strategy.js';
-import { SecretsStoreTokenProvider } from './secrets-token-provider.js';
-import type { SecretsStore } from './secrets-store.js';
+import type { TokensOf } from './secrets-token-provider.js';
 import type { UserContext } from './user-context.js';
 
 /** Auth mode `none`: whoever reaches the server is its one user, who has no id and sees everything (contract 13). */
 export class NoneStrategy implements AuthStrategy {
   readonly #user: UserContext;
 
-  constructor(store: Pick<SecretsStore, 'providerTokens'>) {
-    this.#user = { userId: null, authType: 'none', tokens: new SecretsStoreTokenProvider(store, null) };
+  constructor(tokensOf: TokensOf) {
+    this.#user = { userId: null, authType: 'none', tokens: tokensOf(null) };
   }
 
   authenticate(): Promise<UserContext> {

@@ -1,8 +1,7 @@
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
-import { GitProvider } from '../contract/primitives.js';
 import type { Database } from '../db/database.js';
 import { NO_USER, secrets } from '../db/schema/index.js';
-import type { ProviderToken } from './user-context.js';
+import { ProviderTokenStore } from './provider-token-store.js';
 import { purposes, type Vault } from './vault.js';
 
 export interface CustomSecret {
@@ -11,11 +10,13 @@ export interface CustomSecret {
 }
 
 /** Custom secrets and git-provider tokens of users; values are encrypted and bound to owner, kind and name. */
-export class SecretsStore {
+export class SecretsStore extends ProviderTokenStore {
   constructor(
     private readonly database: Database,
     private readonly vault: Pick<Vault, 'seal' | 'open'>,
-  ) {}
+  ) {
+    super(database, vault);
+  }
 
   /** Custom secrets by name, without values; `nameContains` is compared without case. */
   async searchCustom(
@@ -27,7 +28,7 @@ export class SecretsStore {
       .from(secrets)
       .where(
         and(
-          this.#own(userId, 'custom'),
+          this.#own(userId),
           after === undefined ? undefined : gt(byBytes, after),
           nameContains === undefined
             ? undefined
@@ -42,7 +43,7 @@ export class SecretsStore {
   async readCustom(
     userId: string | null,
   ): Promise<Map<string, { value: string; description: string | null }>> {
-    const rows = await this.#rows(userId, 'custom');
+    const rows = await this.#rows(userId);
     const opened = await Promise.all(
       rows.map(async (row) => {
         const value = await this.vault.open(purposes.secret(row.userId, 'custom', row.name), row.value);
@@ -54,10 +55,7 @@ export class SecretsStore {
 
   /** The plain value of one custom secret; null when there is none. */
   async readCustomValue(userId: string | null, name: string): Promise<string | null> {
-    const [row] = await this.database
-      .select()
-      .from(secrets)
-      .where(this.#one(userId, 'custom', name));
+    const [row] = await this.database.select().from(secrets).where(this.#one(userId, name));
     return row ? this.vault.open(purposes.secret(row.userId, 'custom', name), row.value) : null;
   }
 
@@ -100,26 +98,19 @@ export class SecretsStore {
     change: CustomSecret,
   ): Promise<'updated' | 'missing' | 'taken'> {
     return this.database.transaction(async (tx) => {
-      const [row] = await tx
-        .select()
-        .from(secrets)
-        .where(this.#one(userId, 'custom', name))
-        .for('update');
+      const [row] = await tx.select().from(secrets).where(this.#one(userId, name)).for('update');
       if (!row) return 'missing';
       let { value } = row;
       if (change.name !== name) {
         const plain = await this.vault.open(purposes.secret(row.userId, 'custom', name), value);
         value = await this.vault.seal(purposes.secret(row.userId, 'custom', change.name), plain);
-        const [other] = await tx
-          .select()
-          .from(secrets)
-          .where(this.#one(userId, 'custom', change.name));
+        const [other] = await tx.select().from(secrets).where(this.#one(userId, change.name));
         if (other) return 'taken';
       }
       await tx
         .update(secrets)
         .set({ name: change.name, description: change.description, value, updatedAt: new Date() })
-        .where(this.#one(userId, 'custom', name));
+        .where(this.#one(userId, name));
       return 'updated';
     });
   }
@@ -128,62 +119,9 @@ export class SecretsStore {
   async deleteCustom(userId: string | null, name: string): Promise<boolean> {
     const deleted = await this.database
       .delete(secrets)
-      .where(this.#one(userId, 'custom', name))
+      .where(this.#one(userId, name))
       .returning({ name: secrets.name });
     return deleted.length > 0;
-  }
-
-  /** The user's providers and the hosts of their tokens; null is the provider's own host. */
-  async providerHosts(userId: string | null): Promise<Map<GitProvider, string | null>> {
-    const rows = await this.#rows(userId, 'provider');
-    return new Map(
-      rows.flatMap((row) => {
-        const provider = GitProvider.safeParse(row.name);
-        return provider.success ? [[provider.data, row.attributes.host ?? null] as const] : [];
-      }),
-    );
-  }
-
-  /** The user's provider tokens, plain. */
-  async providerTokens(userId: string | null): Promise<Map<GitProvider, ProviderToken>> {
-    const rows = await this.#rows(userId, 'provider');
-    const opened = await Promise.all(
-      rows.map(async (row): Promise<[GitProvider, ProviderToken][]> => {
-        const provider = GitProvider.safeParse(row.name);
-        if (!provider.success) return [];
-        const token = await this.vault.open(purposes.secret(row.userId, 'provider', row.name), row.value);
-        const { host, userId: owner } = row.attributes;
-        return [[provider.data, { token, host: host ?? null, userId: owner ?? null }]];
-      }),
-    );
-    return new Map(opened.flat());
-  }
-
-  /** Replaces all provider tokens of a user: providers not named are removed. */
-  async replaceProviderTokens(
-    userId: string | null,
-    tokens: ReadonlyMap<GitProvider, ProviderToken>,
-  ): Promise<void> {
-    const owner = userId ?? NO_USER;
-    const rows = await Promise.all(
-      [...tokens].map(async ([provider, token]) => ({
-        userId: owner,
-        kind: 'provider' as const,
-        name: provider,
-        value: await this.vault.seal(purposes.secret(owner, 'provider', provider), token.token),
-        attributes: {
-          ...(token.host === null ? {} : { host: token.host }),
-          ...(token.userId === null ? {} : { userId: token.userId }),
-        },
-        updatedAt: new Date(),
-      })),
-    );
-    await this.database.transaction(async (tx) => {
-      // Two replacements at once would otherwise leave the union of both.
-      await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`providers/${owner}`}, 3))`);
-      await tx.delete(secrets).where(this.#own(userId, 'provider'));
-      if (rows.length > 0) await tx.insert(secrets).values(rows);
-    });
   }
 
   async #sealed(
@@ -201,16 +139,16 @@ export class SecretsStore {
     };
   }
 
-  #rows(userId: string | null, kind: 'custom' | 'provider') {
-    return this.database.select().from(secrets).where(this.#own(userId, kind)).orderBy(asc(byBytes));
+  #rows(userId: string | null) {
+    return this.database.select().from(secrets).where(this.#own(userId)).orderBy(asc(byBytes));
   }
 
-  #own(userId: string | null, kind: 'custom' | 'provider') {
-    return and(eq(secrets.userId, userId ?? NO_USER), eq(secrets.kind, kind));
+  #own(userId: string | null) {
+    return and(eq(secrets.userId, userId ?? NO_USER), eq(secrets.kind, 'custom'));
   }
 
-  #one(userId: string | null, kind: 'custom' | 'provider', name: string) {
-    return and(this.#own(userId, kind), eq(secrets.name, name));
+  #one(userId: string | null, name: string) {
+    return and(this.#own(userId), eq(secrets.name, name));
   }
 }
 

@@ -148,6 +148,14 @@ const CONTRACT: readonly Area[] = [
     `POST ${V1}/temporal-codec/encode`,
     `GET ${V1}/temporal-codec/sign-in`,
   ]),
+  area('Signing in', '2025-11', ['POST /api/authenticate', 'POST /api/logout']),
+  area('Signing in', 'others', [
+    'GET /api/auth/login',
+    'GET /api/auth/callback',
+    'GET /api/auth/session',
+    'POST /api/auth/logout',
+    'POST /api/auth/logout-everywhere',
+  ]),
   area('Health', 'both', ['GET /alive', 'GET /health', 'GET /server_info']),
   area('Health', '1.11', ['GET /ready']),
 ];
@@ -210,7 +218,7 @@ export function compatibilityDocument(): string {
     ),
     '',
     'Also not: the MCP endpoint `/mcp/mcp`, sockets (clients talk to those of the agent-server), conversations of the older kind',
-    'with their Socket.IO stream and what belongs to them below `/api/conversations/{id}`, and everything around signing in.',
+    'with their Socket.IO stream and what belongs to them below `/api/conversations/{id}`.',
     '',
   ].join('\n');
 }
@@ -223,6 +231,7 @@ const key = (route: string): string =>
 function servedRoutes(): RouteDefinition[] {
   const parts = {
     config: loadConfig({ env: { HOME: '/nonexistent' } }),
+    identity: standIn({ checks: [] }),
     core: standIn({ keys: [{ id: 'unused', secret: new Uint8Array(32) }] }),
   };
   return apiRoutes(standIn(parts) as unknown as ApiParts);

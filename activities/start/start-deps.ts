@@ -7,13 +7,16 @@ import type { StartTaskRepository } from '../../db/start-task-repository.js';
 import type { EventStore } from '../../events/event-store.js';
 import type { AccessTokens } from '../../identity/access-token.js';
 import type { SecretsStore } from '../../identity/secrets-store.js';
+import type { TokensOf } from '../../identity/secrets-token-provider.js';
 import type { SettingsStore } from '../../identity/settings-store.js';
 import type { Vault } from '../../identity/vault.js';
 
 /** Settings of a user with their keys in the clear, those of the instance filled in. */
 export type UserSettingsReader = Pick<SettingsStore, 'read'>;
-/** Secrets of a user in the clear. */
-export type UserSecretsReader = Pick<SecretsStore, 'readCustom' | 'providerTokens'>;
+/** Secrets of a user in the clear; provider tokens are renewed first where they expire. */
+export interface UserSecretsReader extends Pick<SecretsStore, 'readCustom'> {
+  providerTokens(userId: string | null): ReturnType<ReturnType<TokensOf>['getAll']>;
+}
 
 export interface StartPreparationDeps {
   startTasks: Pick<StartTaskRepository, 'read' | 'artifact' | 'putArtifact' | 'forgetConversation'>;

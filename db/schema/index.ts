@@ -4,3 +4,4 @@ export * from './conversations.js';
 export * from './events.js';
 export * from './settings.js';
 export * from './pending-messages.js';
+export * from './identity.js';

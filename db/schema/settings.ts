@@ -27,6 +27,9 @@ export const secrets = pgTable(
     description: text('description'),
     /** Provider tokens: host (with optional scheme and port) and the provider's user id. */
     attributes: jsonb('attributes').$type<{ host?: string; userId?: string }>().notNull().default({}),
+    /** Provider tokens that expire: the token that renews them, encrypted, and when they expire. */
+    refreshValue: text('refresh_value'),
+    expiresAt: time('expires_at'),
     updatedAt: time('updated_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.userId, table.kind, table.name] })],

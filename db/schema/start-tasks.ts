@@ -31,6 +31,8 @@ export const startRequests = pgTable(
      * while after another ERROR, so that the start can be tried again.
      */
     secrets: text('secrets'),
+    /** In whose name the start acts, encrypted; erased when the start has ended. Null for the author alone. */
+    authority: text('authority'),
     /** Key of the `Idempotency-Key` header, or null. */
     idempotencyKey: text('idempotency_key'),
     /** Hash of what the client sent, values of secrets left out: the same key with another body is refused. */

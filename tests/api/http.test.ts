@@ -101,6 +101,8 @@ describe('routes', () => {
         auth: { authenticate: () => Promise.resolve(NOBODY) },
         instanceKey: null,
         bodyLimitBytes: 1,
+        corsOrigins: [],
+        publicUrl: null,
       }),
     ).toThrow('defined twice');
   });

@@ -6,7 +6,6 @@ import { loadConfig } from '../../config/config.js';
 import { Secret } from '../../contract/masking.js';
 import { Settings } from '../../contract/settings.js';
 import { NO_TOKENS } from '../../identity/auth-strategy.js';
-import { AuthStrategyMissing, createAuthStrategy } from '../../identity/create-auth-strategy.js';
 import { startTestServer, type TestServer } from '../support/test-server.js';
 
 const since = new Date('2026-01-02T03:04:05Z');
@@ -25,7 +24,7 @@ let server: TestServer;
 
 beforeAll(async () => {
   server = await startTestServer(
-    [...sandboxSpecRoutes({ specs }), ...webClientRoutes({ since, githubClientId: null })],
+    [...sandboxSpecRoutes({ specs }), ...webClientRoutes({ since, githubClientId: null, signInUrl: null })],
     { server: { instanceKey: new Secret('instance-key') } },
   );
 });
@@ -90,13 +89,5 @@ describe('what web clients ask first', () => {
     });
     const legacy = await server.fetch('/api/options/config');
     expect(await legacy.json()).toMatchObject({ APP_MODE: 'oss', POSTHOG_CLIENT_KEY: null });
-  });
-});
-
-describe('an auth strategy that this version lacks', () => {
-  it('is refused instead of running open', () => {
-    const secrets = { providerTokens: () => Promise.resolve(new Map()) };
-    expect(() => createAuthStrategy('single_user_github', secrets)).toThrow(AuthStrategyMissing);
-    expect(createAuthStrategy('none', secrets)).toBeDefined();
   });
 });

@@ -3,6 +3,7 @@ import { legacySecretsRoutes } from '../../api/legacy/secrets-routes.js';
 import { secretsRoutes } from '../../api/secrets-routes.js';
 import { settingsRoutes } from '../../api/settings-routes.js';
 import { openTestStores, type TestStores } from '../support/identity.js';
+import { SecretsStoreTokenProvider } from '../../identity/secrets-token-provider.js';
 import { startTestServer, type TestServer } from '../support/test-server.js';
 
 let stores: TestStores;
@@ -115,7 +116,8 @@ describe('custom secrets of release 1.11', () => {
 });
 
 describe('git-provider tokens', () => {
-  const tokens = async (user: string) => Object.fromEntries(await stores.secrets.providerTokens(user));
+  const tokens = async (user: string) =>
+    Object.fromEntries(await new SecretsStoreTokenProvider(stores.secrets, user).getAll());
 
   it('replace those before; an empty one keeps what is stored', async () => {
     const call = newUser();

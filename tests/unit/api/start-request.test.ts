@@ -18,6 +18,7 @@ const conversations = {
       id === PARENT && users?.includes('ann')
         ? ({
             conversation: {
+              createdByUserId: 'ann',
               sandboxId: 'box',
               selectedRepository: 'owner/repo',
               selectedBranch: 'main',

@@ -129,7 +129,9 @@ describe('provider tokens', () => {
       null,
       new Map([['github', { token: 't', host: null, userId: null }]]),
     );
-    const user = await new NoneStrategy(secrets).authenticate();
+    const user = await new NoneStrategy(
+      (userId) => new SecretsStoreTokenProvider(secrets, userId),
+    ).authenticate();
     expect(user).toMatchObject({ userId: null, authType: 'none' });
     expect(await user.tokens.get('github')).toMatchObject({ token: 't' });
   });

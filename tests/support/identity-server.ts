@@ -1,0 +1,64 @@
+/** The product's routes and strategies over a real database, configured as people configure them; no Temporal. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino, type Logger } from 'pino';
+import { createApp } from '../../api/app.js';
+import { secretsOf } from '../../api/log.js';
+import { startServer } from '../../api/server.js';
+import { apiRoutes, type ApiParts } from '../../cli/api-routes.js';
+import { openCore, type Core } from '../../cli/core.js';
+import { openIdentity, type Identity } from '../../cli/identity.js';
+import { loadConfig } from '../../config/config.js';
+import { createTestDatabase } from './database.js';
+
+export interface IdentityServer {
+  url: string;
+  core: Core;
+  identity: Identity;
+  /** Everything that was logged, as text. */
+  log: string[];
+  close(): Promise<void>;
+}
+
+export const MASTER_KEY = 'a master key that is long enough for the tests';
+
+/** @param database of another server, to run two processes of one product; a new one otherwise. */
+export async function startIdentityServer(
+  env: Record<string, string>,
+  database?: { url: string },
+): Promise<IdentityServer & { database: { url: string } }> {
+  const own = database ? null : await createTestDatabase();
+  const { url: databaseUrl } = database ?? own ?? { url: '' };
+  const directory = await mkdtemp(join(tmpdir(), 'callboard-identity-'));
+  const config = loadConfig({
+    env: { HOME: directory, OH_PERSISTENCE_DIR: directory, JWT_SECRET: MASTER_KEY, ...env },
+  });
+  const log: string[] = [];
+  const logger: Logger = pino({ level: 'debug' }, { write: (line: string) => void log.push(line) });
+  const core = await openCore(config, databaseUrl, { logger, masker: secretsOf(config) });
+  const identity = await openIdentity({ config, core, logger });
+  const { app } = createApp({
+    routes: apiRoutes({ ...NO_TEMPORAL, config, core, identity, logger } as unknown as ApiParts),
+    auth: identity.auth,
+    logger,
+    server: config.server,
+  });
+  const running = await startServer(app, { host: '127.0.0.1', port: 0 });
+  return {
+    url: running.url,
+    core,
+    identity,
+    log,
+    database: { url: databaseUrl },
+    async close() {
+      await running.close(1_000);
+      await core.close();
+      await own?.drop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What only routes use that these tests never call. */
+const NO_TEMPORAL = { client: {}, actors: {}, hub: {}, streams: {}, waker: {}, monitor: {} };
