@@ -32,6 +32,8 @@ export interface ReconcileActivityDeps extends RuntimeDeps {
   events: Pick<EventStore, 'count' | 'missing' | 'ingest'>;
   residence: Pick<ConversationResidence, 'of'>;
   lostEvents: Pick<LostEventReadModel, 'runningSandboxes'>;
+  /** Sandboxes without an event for longer than this are not looked into by the periodic comparison. */
+  activeWithinSeconds?: number;
   /** What takes the secrets of a sandbox and its owner out of events. */
   concealerOf: (sandbox: SecretSandbox) => Promise<Conceal>;
   logger: Pick<Logger, 'info' | 'warn'>;
@@ -202,9 +204,11 @@ export function createReconcileActivities(deps: ReconcileActivityDeps) {
      * The same for every running sandbox in which something has happened lately, by its agent-server's own word: what is
      * run periodically with a little more than its period costs one small request for each sandbox at rest. Callbacks
      * that come of it are taken up by the next look at the queue.
-     * @param activeWithinSeconds all, where it is left out
+     * @param activeWithinSeconds by default what the worker was told; else all
      */
-    reconcileRunningSandboxes: (activeWithinSeconds = Number.MAX_SAFE_INTEGER): Promise<ReconcileSweep> =>
+    reconcileRunningSandboxes: (
+      activeWithinSeconds = deps.activeWithinSeconds ?? Number.MAX_SAFE_INTEGER,
+    ): Promise<ReconcileSweep> =>
       beating(async () => {
         const sweep: ReconcileSweep = { sandboxes: 0, active: 0, fetched: 0, failed: 0 };
         const limit = pLimit(PARALLEL);

@@ -90,4 +90,29 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return keysCommand(input);
     },
   },
+  doctor: {
+    usage: '[--repair] [--json]',
+    summary: 'check this installation, say what to do, and print the settings in force',
+    options: {
+      repair: { type: 'boolean', help: 'put right what can be: files, index, rows and workflows' },
+      json: { type: 'boolean', help: 'findings and all settings as JSON' },
+    },
+    run: async (input) => {
+      const { doctorCommand } = await import('./doctor/command.js');
+      return doctorCommand(input);
+    },
+  },
+  reindex: {
+    usage: '[--conversation ID] [--check] [--from-start]',
+    summary: 'bring the index of the events to what their files say',
+    options: {
+      conversation: { type: 'string', help: 'only this one' },
+      check: { type: 'boolean', help: 'say what would be done, and change nothing' },
+      'from-start': { type: 'boolean', help: 'begin anew although an earlier run was interrupted' },
+    },
+    run: async (input) => {
+      const { reindexCommand } = await import('./doctor/command.js');
+      return reindexCommand(input);
+    },
+  },
 };

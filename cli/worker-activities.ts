@@ -134,6 +134,8 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
       residence: new ConversationResidence(database),
       lostEvents: new LostEventReadModel(database),
+      // Twice the period: a round that was late leaves no gap.
+      activeWithinSeconds: Math.max(config.maintenance.intervalMinutes, 1) * 120,
       createClient: createAgentServerClient,
       logger,
     }),

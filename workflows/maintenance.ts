@@ -7,6 +7,7 @@ import {
   type ActivityOptions,
 } from '@temporalio/workflow';
 import type { MaintenanceActivities } from '../activities/maintenance-activities.js';
+import type { ReconcileActivities } from '../activities/reconcile-activities.js';
 import type { ActorSweepActivities, HostSweepActivities } from '../activities/sandbox-sweep-activities.js';
 import { hostTaskQueue } from '../contract/ids.js';
 import { explain, logTimeout } from './failures.js';
@@ -21,6 +22,8 @@ const ONE_SWEEP: ActivityOptions = {
 
 const { sweepStarts, sweepConversations, expireRecords } = proxyActivities<MaintenanceActivities>(ONE_SWEEP);
 const { sweepSandboxActors, sandboxHosts } = proxyActivities<ActorSweepActivities>(ONE_SWEEP);
+
+const { reconcileRunningSandboxes } = proxyActivities<ReconcileActivities>(ONE_SWEEP);
 
 const onHost = (hostId: string) =>
   proxyActivities<HostSweepActivities>({
@@ -47,6 +50,7 @@ export async function maintenance(): Promise<MaintenanceReport> {
   report.sweeps['starts'] = await outcomeOf(sweepStarts);
   report.sweeps['conversations'] = await outcomeOf(sweepConversations);
   report.sweeps['sandboxes'] = await outcomeOf(sweepSandboxActors);
+  report.sweeps['events'] = await outcomeOf(() => reconcileRunningSandboxes());
   report.sweeps['expiry'] = await outcomeOf(expireRecords);
   const hosts = await sandboxHosts();
   await Promise.all(
