@@ -11,7 +11,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { ConversationActivities } from '../activities/conversation-activities.js';
-import { explain } from './failures.js';
+import { explain, logTimeout } from './failures.js';
 import {
   callbacksQueuedSignal,
   conversationDeletedSignal,
@@ -186,6 +186,7 @@ async function fetchLostEvents(conversationId: string): Promise<void> {
     await reconcileEvents(conversationId);
   } catch (err) {
     if (isCancellation(err)) throw err;
+    logTimeout(err);
     log.warn('events that webhooks may have lost could not be fetched', { reason: explain(err).message });
   }
 }
