@@ -1,5 +1,6 @@
 import { dashedId } from '../contract/ids.js';
 import { MASK } from '../contract/masking.js';
+import { hideSecrets } from '../contract/settings-secrets.js';
 import type { EffectiveStartRequest, StartRequest } from '../contract/start-task.js';
 import type { ConversationReadModel } from '../db/conversation-read-model.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
@@ -35,6 +36,8 @@ export async function prepareStart(
       ...inherited,
       conversation_id: own.conversation_id === null ? null : dashedId(own.conversation_id),
       initial_message: withPluginParameters(own.initial_message, own.plugins),
+      // Kinds of processors are all that is looked at: what else came with them is kept as it may be shown.
+      processors: own.processors && own.processors.map((processor) => hideSecrets(processor, 'masked')),
       secrets: secrets && Object.fromEntries(Object.keys(secrets).map((name) => [name, MASK])),
     },
     secrets: secrets && Object.keys(secrets).length > 0 ? secrets : null,

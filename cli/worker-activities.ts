@@ -32,6 +32,7 @@ import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { createSandboxRow } from '../identity/new-sandbox.js';
+import { withSealedArtifacts } from '../identity/sealed-artifacts.js';
 import type { Core } from './core.js';
 
 export interface GeneralActivityDeps {
@@ -63,7 +64,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
   });
   const preparation: StartPreparationDeps = {
-    startTasks,
+    startTasks: withSealedArtifacts(startTasks, vault),
     sandboxes,
     conversations,
     callbacks,

@@ -20,6 +20,7 @@ import { encryptedData } from '../../identity/data-converter.js';
 import type { KeyRing } from '../../identity/key-ring.js';
 import { openKeyRing } from '../../identity/keys.js';
 import { createSandboxRow } from '../../identity/new-sandbox.js';
+import { withSealedArtifacts } from '../../identity/sealed-artifacts.js';
 import { SecretsStore } from '../../identity/secrets-store.js';
 import { SettingsStore } from '../../identity/settings-store.js';
 import { purposes, Vault } from '../../identity/vault.js';
@@ -132,8 +133,9 @@ describe('a rotation of the master keys', () => {
     await insertStartTask(database, { id: taskId, status: 'WORKING' });
     const sealed = await vault.seal(purposes.startSecrets(taskId), '{"A":"start secret"}');
     await database.update(startRequests).set({ secrets: sealed }).where(eq(startRequests.id, taskId));
-    const artifact = await vault.seal(purposes.startArtifact(taskId, 'skills'), '["an artifact"]');
-    await new StartTaskRepository(database).putArtifact(taskId, 'skills', artifact);
+    const startTasks = new StartTaskRepository(database);
+    await withSealedArtifacts(startTasks, vault).putArtifact(taskId, 'skills', ['an artifact']);
+    expect(JSON.stringify(await startTasks.artifact(taskId, 'skills'))).not.toContain('an artifact');
     const handle = await client.workflow.start(SANDBOX_WORKFLOW, {
       workflowId: sandboxWorkflowId(sandboxId),
       taskQueue,
@@ -153,10 +155,7 @@ describe('a rotation of the master keys', () => {
     const starts = new StartTaskRepository(database);
     const task = await starts.read(taskId);
     expect(await vault.open(purposes.startSecrets(taskId), task!.secrets!)).toContain('start secret');
-    const artifact = await starts.artifact(taskId, 'skills');
-    expect(await vault.open(purposes.startArtifact(taskId, 'skills'), artifact as string)).toContain(
-      'an artifact',
-    );
+    expect(await withSealedArtifacts(starts, vault).artifact(taskId, 'skills')).toEqual(['an artifact']);
   }
 
   it('keeps rows, tokens and open workflows readable, and lets the old key go when nothing needs it', async () => {

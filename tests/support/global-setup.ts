@@ -40,6 +40,8 @@ export default async function setup(): Promise<() => Promise<void>> {
   process.env['TEST_DATABASE_URL'] = postgres.url;
   process.env['TEST_TEMPORAL_ADDRESS'] = temporal.address;
   process.env['TEST_TEMPORAL_CLI'] = cli;
+  // Where the engines keep their files and logs.
+  process.env['TEST_ENGINES_DIRECTORY'] = directory;
   process.env['AGENT_SERVER_COMMAND'] = agentServer.join(' ');
   return async () => {
     await temporal.stop();

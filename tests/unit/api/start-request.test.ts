@@ -48,6 +48,19 @@ describe('a start request', () => {
     expect(secrets).toBeNull();
   });
 
+  it('keeps of a processor what may be shown', async () => {
+    const processor = {
+      kind: 'LoggingCallbackProcessor',
+      level: 'info',
+      api_key: 'hunter2',
+      nested: { token: 'hunter2' },
+    };
+    const { request } = await prepare({ processors: [processor] });
+    expect(request.processors).toEqual([
+      { ...processor, api_key: '**********', nested: { token: '**********' } },
+    ]);
+  });
+
   it('inherits from its parent what it does not say itself, and nothing else', async () => {
     const { request } = await prepare({ parent_conversation_id: PARENT, llm_model: 'own' });
     expect(request).toMatchObject({
