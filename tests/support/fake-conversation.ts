@@ -27,6 +27,7 @@ export class FakeConversation {
       this.queued = Math.max(0, this.queued - 1);
       return { remaining: this.queued };
     },
+    reconcileRunningSandboxes: () => Promise.resolve({ sandboxes: 0, active: 0, fetched: 0, failed: 0 }),
     reconcileEvents: async (conversationId: string) => {
       this.reconciled.push(conversationId);
       return { fetched: 0, callbacksQueued: false };
