@@ -9,10 +9,16 @@ export interface LookupSecretDeps {
   accessTokens: Pick<AccessTokens, 'verify'>;
   /** The tokens of a user; null is the one user of an instance without identity. */
   tokensOf: (userId: string | null) => Pick<TokenProvider, 'get'>;
+  /** Whether a user still belongs to an organization. */
+  isMember: (organizationId: string, userId: string) => Promise<boolean>;
 }
 
 /** The holder of a valid access token gets the provider's newest token as plain text. */
-export const lookupSecretRoutes = ({ accessTokens, tokensOf }: LookupSecretDeps): RouteDefinition[] => [
+export const lookupSecretRoutes = ({
+  accessTokens,
+  tokensOf,
+  isMember,
+}: LookupSecretDeps): RouteDefinition[] => [
   route({
     method: 'get',
     path: '/api/v1/webhooks/secrets',
@@ -31,6 +37,10 @@ export const lookupSecretRoutes = ({ accessTokens, tokensOf }: LookupSecretDeps)
         if (error instanceof InvalidAccessToken) throw new HttpError(401, 'Unauthorized');
         throw error;
       });
+      const { organizationId, userId } = grant;
+      if (organizationId && (userId === null || !(await isMember(organizationId, userId)))) {
+        throw new HttpError(401, 'Unauthorized');
+      }
       const held = await tokensOf(grant.userId).get(grant.providerType);
       if (!held?.token) throw notFound('No such provider');
       response.type('text/plain; charset=utf-8').send(held.token);

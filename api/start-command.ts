@@ -5,6 +5,7 @@ import type { ConversationReadModel } from '../db/conversation-read-model.js';
 import type { ConversationRepository } from '../db/conversation-repository.js';
 import type { StartTaskReadModel } from '../db/start-task-read-model.js';
 import type { StartTaskRepository } from '../db/start-task-repository.js';
+import { sealAuthority } from '../identity/start-authority.js';
 import { isAuthor, type UserContext } from '../identity/user-context.js';
 import { purposes, type Vault } from '../identity/vault.js';
 import { beginStart, type BeginStartDeps } from './begin-start.js';
@@ -60,6 +61,7 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
       createdByUserId: user.userId,
       request,
       secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), JSON.stringify(secrets))),
+      authority: await sealAuthority(vault, taskId, user),
       idempotencyKey,
       fingerprint: idempotencyKey === null ? null : requestFingerprint(given),
     });

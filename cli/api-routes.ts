@@ -173,6 +173,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...lookupSecretRoutes({
       accessTokens: new AccessTokens(core.keys),
       tokensOf: core.tokensOf,
+      isMember: (organizationId, userId) => parts.identity.organizations.isMember(organizationId, userId),
     }),
     ...webhookRoutes({
       sandboxes,

@@ -17,6 +17,8 @@ export interface StagedRequest {
   request: EffectiveStartRequest;
   /** Encrypted JSON object of the secrets given with the start, or null. */
   secrets: string | null;
+  /** In whose name the start acts, encrypted; null for its author alone. */
+  authority?: string | null;
   idempotencyKey: string | null;
   /** Hash of what the client sent; null where nobody compares it. */
   fingerprint?: string | null;
@@ -144,7 +146,10 @@ export class StartTaskRepository {
       await tx.update(startRequests).set({ acceptedAt: now }).where(eq(startRequests.id, taskId));
       if (supersedes !== null) {
         // This start has them now.
-        await tx.update(startRequests).set({ secrets: null }).where(eq(startRequests.id, supersedes));
+        await tx
+          .update(startRequests)
+          .set({ secrets: null, authority: null })
+          .where(eq(startRequests.id, supersedes));
       }
       await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
       await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
@@ -190,7 +195,10 @@ export class StartTaskRepository {
     if (isTerminal(status)) {
       // What only the start needed goes with its end: secrets first of all.
       if (!fields.keepSecrets) {
-        await tx.update(startRequests).set({ secrets: null }).where(eq(startRequests.id, taskId));
+        await tx
+          .update(startRequests)
+          .set({ secrets: null, authority: null })
+          .where(eq(startRequests.id, taskId));
       }
       await tx.delete(startTaskArtifacts).where(eq(startTaskArtifacts.taskId, taskId));
     }
@@ -221,6 +229,7 @@ export class StartTaskRepository {
         task: startTasks,
         request: startRequests.request,
         secrets: startRequests.secrets,
+        authority: startRequests.authority,
         supersedes: startRequests.supersedes,
         supersededAt: startRequests.supersededAt,
       })
@@ -274,6 +283,7 @@ export class StartTaskRepository {
 export type StartTaskRecord = typeof startTasks.$inferSelect & {
   request: EffectiveStartRequest;
   secrets: string | null;
+  authority: string | null;
   /** The start that this one tries again. */
   supersedes: string | null;
   /** Set when another start tries this one again. */

@@ -9,6 +9,8 @@ export interface AccessGrant {
   /** Null for the one user of an instance without identity. */
   userId: string | null;
   providerType: GitProvider;
+  /** The organization in whose name its holder acts: the user must still belong to it. Null for none. */
+  organizationId?: string | null;
 }
 
 /** Longer than conversations usually live; a resumed start issues a new one. */
@@ -17,6 +19,7 @@ const LIFETIME_SECONDS = 14 * 24 * 3600;
 const Claims = z.object({
   user_id: z.string().nullable(),
   provider_type: GitProvider,
+  org_id: z.string().optional(),
   iat: z.number(),
   exp: z.number(),
 });
@@ -37,10 +40,14 @@ export class AccessTokens {
   }
 
   /** @param now time of issue. */
-  async issue({ userId, providerType }: AccessGrant, now = new Date()): Promise<string> {
+  async issue({ userId, providerType, organizationId }: AccessGrant, now = new Date()): Promise<string> {
     const issued = Math.floor(now.getTime() / 1000);
     const { id, key } = await this.#keys.newest();
-    return new SignJWT({ user_id: userId, provider_type: providerType })
+    return new SignJWT({
+      user_id: userId,
+      provider_type: providerType,
+      ...(organizationId ? { org_id: organizationId } : {}),
+    })
       .setProtectedHeader({ alg: 'HS256', kid: id })
       .setIssuedAt(issued)
       .setExpirationTime(issued + this.lifetimeSeconds)
@@ -59,7 +66,11 @@ export class AccessTokens {
         currentDate: now,
       });
       const claims = Claims.parse(payload);
-      return { userId: claims.user_id, providerType: claims.provider_type };
+      return {
+        userId: claims.user_id,
+        providerType: claims.provider_type,
+        organizationId: claims.org_id ?? null,
+      };
     } catch (error) {
       if (error instanceof InvalidAccessToken) throw error;
       // A token that is no token at all makes `decodeProtectedHeader` throw a TypeError.

@@ -228,7 +228,7 @@ const key = (route: string): string =>
   route.replace(/^\w+/, (method) => method.toUpperCase()).replaceAll(/\{[^}]*\}/g, '{}');
 
 /** All routes as they are put together for a running server, on parts that are never used. */
-function servedRoutes(): RouteDefinition[] {
+export function servedRoutes(): RouteDefinition[] {
   const parts = {
     config: loadConfig({ env: { HOME: '/nonexistent' } }),
     identity: standIn({ checks: [] }),

@@ -5,6 +5,7 @@ import type { StartConversationBody } from '../../agent-server/conversations.js'
 import { AgentServerError } from '../../agent-server/errors.js';
 import { dashedId } from '../../contract/ids.js';
 import type { InitialMessage } from '../../contract/content.js';
+import { openAuthority } from '../../identity/start-authority.js';
 import { whileBeating, type ActivityScope } from './activity-scope.js';
 import { agentServerFailure, passingFailure, permanentFailure } from './failures.js';
 import { deliverInitialMessage } from './message-delivery.js';
@@ -50,7 +51,14 @@ async function planRequest(deps: StartPreparationDeps, start: Start): Promise<St
   const { publicUrl, accessTokens } = deps;
   // An ACP agent gets its variables when it starts, so there is nobody who could look one up later.
   const lookup =
-    publicUrl === null || isAcp ? null : { publicUrl, accessTokens, userId: task.createdByUserId };
+    publicUrl === null || isAcp
+      ? null
+      : {
+          publicUrl,
+          accessTokens,
+          userId: task.createdByUserId,
+          organizationId: await openAuthority(deps.vault, task.id, task.authority),
+        };
   const [project, skills, setup, provider] = await Promise.all([
     start.project(),
     deps.startTasks.artifact(task.id, SKILLS_ARTIFACT),

@@ -24,14 +24,23 @@ export const tokenVariable = (provider: GitProvider): string => `${provider.toUp
  */
 export async function providerSecrets(
   tokens: ReadonlyMap<GitProvider, ProviderToken>,
-  lookup: { publicUrl: string; accessTokens: Pick<AccessTokens, 'issue'>; userId: string | null } | null,
+  lookup: {
+    publicUrl: string;
+    accessTokens: Pick<AccessTokens, 'issue'>;
+    userId: string | null;
+    organizationId: string | null;
+  } | null,
 ): Promise<Record<string, SecretSource>> {
   const held = [...tokens].filter(([, { token }]) => token !== '');
   const sources = await Promise.all(
     held.map(async ([provider, { token }]): Promise<[string, SecretSource]> => {
       const description = `${provider.toUpperCase()} authentication token`;
       if (lookup === null) return [tokenVariable(provider), staticSecret(token, description)];
-      const accessToken = await lookup.accessTokens.issue({ userId: lookup.userId, providerType: provider });
+      const accessToken = await lookup.accessTokens.issue({
+        userId: lookup.userId,
+        providerType: provider,
+        organizationId: lookup.organizationId,
+      });
       const source: SecretSource = {
         kind: 'LookupSecret',
         url: `${lookup.publicUrl}/api/v1/webhooks/secrets`,

@@ -289,6 +289,34 @@ describe('a session cookie', () => {
   });
 });
 
+describe('behind a public https address', () => {
+  it('the cookie is Secure, Strict and of this host alone, and a page of ours leads on', async () => {
+    const publicUrl = 'https://callboard.example';
+    const there = await startIdentityServer({ ...settings('4242'), OH_WEB_URL: publicUrl });
+    const local = (url: string) => url.replace(publicUrl, there.url);
+    const browser = new Browser();
+    const begun = await browser.request(`${there.url}/api/auth/login?redirect=/x`);
+    const [state = ''] = begun.headers.getSetCookie();
+    expect(state).toMatch(
+      /^__Host-callboard_signin_\S+; Max-Age=600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+    );
+    const authorized = await browser.request(begun.headers.get('Location') ?? '');
+    const back = authorized.headers.get('Location') ?? '';
+    expect(back).toMatch(/^https:\/\/callboard\.example\/api\/auth\/callback\?/);
+    const arrived = await browser.request(local(back));
+    const session = arrived.headers.getSetCookie().find((line) => line.includes('callboard_session=')) ?? '';
+    expect(session).toMatch(/^__Host-callboard_session=.*; Path=\/; HttpOnly; Secure; SameSite=Strict$/);
+    expect(arrived.status).toBe(200); // a redirect would arrive without the Strict cookie
+    expect(nextOf(arrived)).toBe(`${publicUrl}/x`);
+    const order = await browser.request(`${there.url}/api/logout`, {
+      method: 'POST',
+      headers: { Origin: publicUrl },
+    });
+    expect(order.status).toBe(200);
+    await there.close();
+  });
+});
+
 describe('where a person goes after signing in', () => {
   it.each([
     ['/', '/'],

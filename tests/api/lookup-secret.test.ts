@@ -8,6 +8,7 @@ const PATH = '/api/v1/webhooks/secrets';
 const VALUE = 'ghp_value-of-ada';
 const accessTokens = new AccessTokens([{ id: 'k', secret: new Uint8Array(32).fill(3) }]);
 
+const members = new Set<string>();
 /** Tokens by user and provider. */
 const held = new Map<string, string>();
 let server: TestServer;
@@ -22,6 +23,7 @@ beforeAll(async () => {
           return token === undefined ? null : { token, host: null, userId: null };
         },
       }),
+      isMember: (organizationId, userId) => Promise.resolve(members.has(`${organizationId}/${userId}`)),
     }),
     { server: { instanceKey: null } },
   );
@@ -43,6 +45,17 @@ describe('the git token of a user', () => {
     expect(response.status).toBe(200);
     expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8');
     expect(await response.text()).toBe(VALUE);
+  });
+
+  it('is answered in the name of an organization for as long as the user belongs to it', async () => {
+    const token = await accessTokens.issue({ userId: 'ada', providerType: 'github', organizationId: 'acme' });
+    expect((await ask(token)).status).toBe(401);
+    members.add('acme/ada');
+    expect((await ask(token)).status).toBe(200);
+    members.clear();
+    expect((await ask(token)).status).toBe(401);
+    const noUser = await accessTokens.issue({ userId: null, providerType: 'github', organizationId: 'acme' });
+    expect((await ask(noUser)).status).toBe(401);
   });
 
   it('is the newest one', async () => {

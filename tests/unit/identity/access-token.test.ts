@@ -5,15 +5,17 @@ import { AccessTokens, InvalidAccessToken } from '../../../identity/access-token
 const key = (id: string, fill: number) => ({ id, secret: new Uint8Array(32).fill(fill) });
 const old = key('old', 1);
 const current = key('new', 2);
-const grant = { userId: 'user-1', providerType: 'github' } as const;
+const grant = { userId: 'user-1', providerType: 'github', organizationId: null } as const;
 const DAY_MS = 24 * 3600 * 1000;
 
 describe('an access token', () => {
   it('grants what it was issued for', async () => {
     const tokens = new AccessTokens([current]);
     expect(await tokens.verify(await tokens.issue(grant))).toEqual(grant);
-    const nobody = { userId: null, providerType: 'gitlab' } as const;
+    const nobody = { userId: null, providerType: 'gitlab', organizationId: null } as const;
     expect(await tokens.verify(await tokens.issue(nobody))).toEqual(nobody);
+    const member = { ...grant, organizationId: 'an-organization' };
+    expect(await tokens.verify(await tokens.issue(member))).toEqual(member);
   });
 
   it('is good for 14 days and not longer', async () => {

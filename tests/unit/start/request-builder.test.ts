@@ -102,6 +102,7 @@ describe('the body of a start', () => {
             publicUrl,
             userId: null,
             accessTokens: { issue: () => Promise.resolve('JWT') },
+            organizationId: null,
           }),
           { API_SECRET: 'from-request' },
         ),
@@ -309,6 +310,7 @@ describe('the secrets of a start', () => {
     const sources = await providerSecrets(tokens, {
       publicUrl: 'https://c.example',
       userId: 'u',
+      organizationId: 'acme',
       accessTokens,
     });
     const { GITHUB_TOKEN: source } = sources;
@@ -317,6 +319,7 @@ describe('the secrets of a start', () => {
     expect(await accessTokens.verify(source.headers['X-Access-Token'] ?? '')).toEqual({
       userId: 'u',
       providerType: 'github',
+      organizationId: 'acme',
     });
     expect(JSON.stringify(sources)).not.toContain('gh-token');
   });
