@@ -1,11 +1,12 @@
+import type { Request } from 'express';
 import { z } from 'zod';
 import { QueryBoolean } from '../contract/primitives.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { SettingsStore } from '../identity/settings-store.js';
 import type { UserContext } from '../identity/user-context.js';
-import { lookupHash } from '../identity/vault.js';
 import { HttpError } from './http-error.js';
 import { route, type RouteDefinition } from './route.js';
+import { requireRunningSandbox } from './sandbox-key-guard.js';
 import { userView } from './settings-view.js';
 
 export interface UserRouteDeps {
@@ -28,7 +29,7 @@ export const userRoutes = ({ settings, sandboxes }: UserRouteDeps): RouteDefinit
       403: { description: 'The sandbox is not the caller’s.' },
     },
     async handle({ query, user, request }) {
-      if (query.expose_secrets) await requireOwnSandbox(sandboxes, user, request.get('X-Session-API-Key'));
+      if (query.expose_secrets) await requireOwnSandbox(sandboxes, user, request);
       return userView(await settings.read(user.userId), user.userId, { exposeSecrets: query.expose_secrets });
     },
   }),
@@ -38,12 +39,9 @@ export const userRoutes = ({ settings, sandboxes }: UserRouteDeps): RouteDefinit
 async function requireOwnSandbox(
   sandboxes: UserRouteDeps['sandboxes'],
   user: UserContext,
-  key: string | undefined,
+  request: Pick<Request, 'get'>,
 ): Promise<void> {
-  if (!key) throw new HttpError(401, 'X-Session-API-Key header is required');
-  const sandbox = await sandboxes.findBySessionKeyHash(lookupHash(key));
-  if (!sandbox) throw new HttpError(401, 'Invalid session API key');
-  if (sandbox.status !== 'RUNNING') throw new HttpError(401, 'Sandbox is not running');
+  const sandbox = await requireRunningSandbox(sandboxes, request);
   if (sandbox.createdByUserId !== user.userId) {
     throw new HttpError(403, 'Session API key does not belong to the authenticated user');
   }

@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Actors } from '../api/actors.js';
 import { createAgentServerAccess } from '../api/agent-server-access.js';
+import { apiKeyRoutes } from '../api/api-key-routes.js';
 import { appConversationRoutes } from '../api/app-conversation-routes.js';
 import { codecRoutes } from '../api/codec-routes.js';
 import { sessionRoutes } from '../api/auth/session-routes.js';
@@ -21,10 +22,12 @@ import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
 import { sandboxRoutes } from '../api/sandbox-routes.js';
+import { sandboxSecretRoutes } from '../api/sandbox-secret-routes.js';
 import { sandboxSpecRoutes } from '../api/sandbox-spec-routes.js';
 import { createSandboxSpecs } from '../api/sandbox-specs.js';
 import { secretsRoutes } from '../api/secrets-routes.js';
 import type { ServerMonitor } from '../api/server-info.js';
+import { serviceRoutes } from '../api/service-routes.js';
 import { settingsRoutes } from '../api/settings-routes.js';
 import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes.js';
 import { userRoutes } from '../api/user-routes.js';
@@ -143,6 +146,12 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
         logger,
       }),
     }),
+    ...sandboxSecretRoutes({
+      sandboxes,
+      secrets,
+      tokensOf: core.tokensOf,
+      requireOwner: config.auth.strategy !== 'none',
+    }),
     ...sandboxSpecRoutes({ specs }),
     ...settingsRoutes({ settings, secrets }),
     ...legacySettingsRoutes({ settings, secrets }),
@@ -165,6 +174,8 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       corsOrigins: config.server.corsOrigins,
     }),
     ...sessionRoutes(parts.identity),
+    ...apiKeyRoutes(parts.identity),
+    ...serviceRoutes({ ...parts.identity, serviceKey: config.server.serviceKey, logger }),
     ...statusRoutes({
       checks: [databaseCheck(core.connection.pool), temporalCheck(parts.client), ...parts.identity.checks],
       monitor: parts.monitor,

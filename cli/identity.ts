@@ -2,6 +2,8 @@ import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { ReadinessCheck } from '../api/status-routes.js';
 import type { Config } from '../config/config.js';
+import { ApiKeyCredentials, withCredentials } from '../identity/api-key-credentials.js';
+import { ApiKeyStore } from '../identity/api-keys.js';
 import { loadAuthModule } from '../identity/auth-module.js';
 import type { AuthStrategy, CredentialResolver } from '../identity/auth-strategy.js';
 import { GITHUB_REALM, GitHubIdentityProvider, isAllowed } from '../identity/github-identity-provider.js';
@@ -12,7 +14,7 @@ import { SessionStrategy } from '../identity/session-strategy.js';
 import { SessionStore } from '../identity/sessions.js';
 import { BrowserSignIn } from '../identity/sign-in.js';
 import { SignInStates } from '../identity/sign-in-states.js';
-import { UserRepository } from '../identity/users.js';
+import { UserRepository, type UserProfile } from '../identity/users.js';
 import { gitHubOAuth, type Core } from './core.js';
 import { UserError } from './user-error.js';
 
@@ -21,6 +23,8 @@ export interface Identity {
   auth: AuthStrategy;
   users: UserRepository;
   organizations: OrganizationDirectory;
+  /** Keys of users; where nobody is known there are none. */
+  apiKeys: ApiKeyStore;
   /** What has to answer before people can sign in. */
   checks: ReadinessCheck[];
 }
@@ -29,13 +33,17 @@ const HOUR_MS = 3_600_000;
 
 /**
  * Makes the strategy that the configuration names.
- * @param credentials credentials beside the session cookie, for strategies that know users: API keys.
  * @throws {AuthModuleError} {UserError} when it cannot be made: an instance that was meant to be closed never runs open
  */
-export async function openIdentity(
-  { config, core, logger }: { config: Config; core: Core; logger: Logger },
-  credentials: readonly CredentialResolver[] = [],
-): Promise<Identity> {
+export async function openIdentity({
+  config,
+  core,
+  logger,
+}: {
+  config: Config;
+  core: Core;
+  logger: Logger;
+}): Promise<Identity> {
   const { database } = core.connection;
   const { vault, tokensOf } = core;
   const users = new UserRepository(database);
@@ -51,7 +59,8 @@ export async function openIdentity(
   });
   const states = new SignInStates({ database, vault });
   const stores = { users, organizations, sessions, states, tokensOf, providerTokens: core.secrets };
-  const known = { users, organizations, checks: [] };
+  const apiKeys = new ApiKeyStore({ database, vault, realm: realmOf(config.auth) });
+  const known = { users, organizations, apiKeys, checks: [] };
 
   switch (config.auth.strategy) {
     case 'none':
@@ -60,21 +69,23 @@ export async function openIdentity(
       const { allowed } = config.auth;
       const github = gitHubOAuth(config.auth);
       if (allowed === null || github === null) throw incomplete('single_user_github');
+      // The configuration may name somebody else by now.
+      const admits = (user: UserProfile): boolean => isAllowed(allowed, user);
       return {
         ...known,
         auth: new SessionStrategy({
           ...stores,
           realm: GITHUB_REALM,
           signIn: new BrowserSignIn({ ...stores, provider: new GitHubIdentityProvider(github, allowed) }),
-          // The configuration may name somebody else by now.
-          admits: (user) => isAllowed(allowed, user),
+          admits,
           organizations: null,
           renew: null,
-          credentials,
+          credentials: [new ApiKeyCredentials({ apiKeys, tokensOf, organizations: null, admits })],
         }),
       };
     }
     case 'multi_user': {
+      const keyCredentials = new ApiKeyCredentials({ apiKeys, tokensOf, organizations, admits: () => true });
       if (config.auth.module !== null) {
         const services = {
           settings: Object.fromEntries(
@@ -90,9 +101,9 @@ export async function openIdentity(
         };
         const directory = config.file === null ? process.cwd() : dirname(config.file);
         const auth = await loadAuthModule(config.auth.module, directory, services);
-        return { ...known, auth };
+        return { ...known, auth: withCredentials(auth, [keyCredentials]) };
       }
-      return openIdConnect(config, logger, stores, credentials);
+      return { ...known, ...(await openIdConnect(config, logger, stores, [keyCredentials])) };
     }
   }
 }
@@ -112,7 +123,7 @@ async function openIdConnect(
   logger: Logger,
   stores: Stores,
   credentials: readonly CredentialResolver[],
-): Promise<Identity> {
+): Promise<Pick<Identity, 'auth' | 'checks'>> {
   const [{ OidcClient }, { OidcIdentityProvider }, { OidcBearer }] = await Promise.all([
     import('../identity/oidc-client.js'),
     import('../identity/oidc-identity-provider.js'),
@@ -135,8 +146,6 @@ async function openIdConnect(
   const bearer =
     auth.oidcAudience === null ? [] : [new OidcBearer({ ...stores, client, audience: auth.oidcAudience })];
   return {
-    users: stores.users,
-    organizations: stores.organizations,
     auth: new SessionStrategy({
       ...stores,
       realm: auth.oidcIssuer,
@@ -147,6 +156,13 @@ async function openIdConnect(
     }),
     checks: [{ name: 'identity provider', check: () => client.configuration() }],
   };
+}
+
+/** The way of signing in by which API keys know their users. */
+function realmOf({ strategy, module, oidcIssuer }: Config['auth']): string {
+  if (strategy === 'single_user_github') return GITHUB_REALM;
+  if (strategy === 'none') return 'none';
+  return module === null ? (oidcIssuer ?? '') : 'module';
 }
 
 /** The configuration is checked when it is read; this holds for one made by hand. */

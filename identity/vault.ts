@@ -117,4 +117,5 @@ export const purposes = {
   startArtifact: (taskId: string, name: string) => `start/${taskId}/artifact/${name}`,
   settings: (userId: string) => `settings/${userId}`,
   secret: (userId: string, kind: string, name: string) => `secret/${userId}/${kind}/${name}`,
+  apiKey: (keyId: string) => `api-key/${keyId}`,
 } as const;

@@ -148,6 +148,7 @@ const CONTRACT: readonly Area[] = [
     `POST ${V1}/temporal-codec/encode`,
     `GET ${V1}/temporal-codec/sign-in`,
   ]),
+  area('API keys', '2025-11', ['GET|POST /api/keys', 'DELETE /api/keys/{id}']),
   area('Signing in', '2025-11', ['POST /api/authenticate', 'POST /api/logout']),
   area('Signing in', 'others', [
     'GET /api/auth/login',

@@ -5,3 +5,4 @@ export * from './events.js';
 export * from './settings.js';
 export * from './pending-messages.js';
 export * from './identity.js';
+export * from './api-keys.js';
