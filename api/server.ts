@@ -43,6 +43,12 @@ export async function startServer(
       else socket.destroy();
     });
   }
+  // While it closes, a connection that has got its answer is not kept for another request.
+  server.on('request', (_request, response) => {
+    response.once('close', () => {
+      if (!server.listening) setImmediate(() => server.closeIdleConnections());
+    });
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, () => {

@@ -40,9 +40,6 @@ export interface RunningApi {
   stop(): Promise<void>;
 }
 
-/** How long requests under way may take when the process is asked to end, in milliseconds. */
-const GRACE_MS = 10_000;
-
 /** Serves the API. It starts, and answers 503 where it must, while Temporal or the database is away. */
 export async function startApi({
   config,
@@ -127,7 +124,7 @@ export async function startApi({
       messageWaker.close();
       streams.endAll();
       await gateway.sockets.close();
-      await server.close(GRACE_MS);
+      await server.close(config.server.shutdownGraceSeconds * 1000);
       await hub.stop();
       // Temporal's client is left as it is: a call of its that waits to be repeated would throw out of a timer if its
       // connection were closed, and the process ends anyway.

@@ -64,7 +64,7 @@ function parse(
 }
 
 /** Errors of the rooms below that are written for people. */
-const FOR_PEOPLE = new Set(['ConfigError', 'KeyRingError', 'AuthModuleError']);
+const FOR_PEOPLE = new Set(['ConfigError', 'KeyRingError', 'AuthModuleError', 'SchemaTooNew']);
 
 /** Errors for people are one message; anything else is a defect and keeps its stack. */
 function report(err: unknown): void {

@@ -15,7 +15,7 @@ export async function runApi(config: Config): Promise<void> {
   const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
   const masker = secretsOf(config);
   const logger = createLogger(config.log, { masker });
-  await migrateDatabase(databaseUrl);
+  await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });
   const api = await startApi({ config, databaseUrl, temporalAddress, logger, masker }).catch(
     (err: unknown) => {
       if (err instanceof Error && 'code' in err && err.code === 'EADDRINUSE') {
@@ -44,7 +44,7 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
     progress: createProgress(process.stderr),
     signal: stopping.signal,
   });
-  await migrateDatabase(databaseUrl);
+  await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });
   installTemporalRuntime(logger);
   const worker = await startWorker({
     config,
@@ -63,7 +63,9 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
 
 /** Applies what is new in the schema and ends. */
 export async function runMigrations(config: Config): Promise<void> {
-  await migrateDatabase(required(config.database.url?.reveal(), 'DATABASE_URL'));
+  await migrateDatabase(required(config.database.url?.reveal(), 'DATABASE_URL'), {
+    allowNewer: config.database.allowNewerSchema,
+  });
 }
 
 function required(value: string | null | undefined, name: string): string {

@@ -17,7 +17,7 @@ export function productServices(config: Config, { logger, masker }: Log): Servic
     {
       title: 'API',
       start: async ({ databaseUrl, temporalAddress }) => {
-        await migrateDatabase(databaseUrl.reveal());
+        await migrateDatabase(databaseUrl.reveal(), { allowNewer: config.database.allowNewerSchema });
         const api = await startApi({
           config,
           databaseUrl: databaseUrl.reveal(),

@@ -54,9 +54,10 @@ const COMMON = {
   stickyQueueScheduleToStartTimeout: '2s',
   // Heartbeats carry cancellations: a cancelled start is to end within seconds, not within a heartbeat timeout.
   maxHeartbeatThrottleInterval: '2s',
-  shutdownGraceTime: '20s',
-  shutdownForceTime: '30s',
 } as const satisfies Partial<WorkerOptions>;
+
+/** How long activities may take to let go when they are handed over, in milliseconds. */
+const HANDOVER_MS = 10_000;
 
 /** Starts at the same time on one machine: each agent-server's boot is five seconds of one core. */
 const PARALLEL_BOOTS = 20;
@@ -84,13 +85,17 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const host = start.agentServerCommand
     ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
     : null;
+  const graceMs = config.server.shutdownGraceSeconds * 1000;
+  // Activities still under way after the grace are handed over: cancelled here, taken up by another worker at once.
+  const shutdown = { shutdownGraceTime: graceMs, shutdownForceTime: graceMs + HANDOVER_MS };
   const interceptors = { activity: [failureMasking(masker), databasePatience(logger)] };
   const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
-    Worker.create({ connection, namespace, dataConverter, interceptors, ...COMMON, ...worker });
+    Worker.create({ connection, namespace, dataConverter, interceptors, ...COMMON, ...shutdown, ...worker });
   const workers = await Promise.all([
     create({
       taskQueue: TASK_QUEUE,
       workflowBundle: { codePath: bundle },
+      ...versioning(config),
       activities: generalActivities({ config, core, client, actors, logger }),
     }),
     ...hostWorkers(host, hostId).map(create),
@@ -124,6 +129,26 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       await stopPolling();
       if (host) await haltSandboxes(host, { hostId, sandboxes: core.sandboxes, logger });
       await close();
+    },
+  };
+}
+
+/**
+ * Starts stay with the version that began them, actors move to the current one by themselves. Off unless a deployment
+ * is named: one worker has nobody to leave its old runs to.
+ */
+function versioning({ temporal: { deploymentName, buildId } }: Config): Partial<WorkerOptions> {
+  if (deploymentName === null && buildId === null) return {};
+  if (deploymentName === null || buildId === null) {
+    throw new UserError(
+      'TEMPORAL_DEPLOYMENT_NAME and TEMPORAL_WORKER_BUILD_ID belong together: set both, or none.',
+    );
+  }
+  return {
+    workerDeploymentOptions: {
+      version: { deploymentName, buildId },
+      useWorkerVersioning: true,
+      defaultVersioningBehavior: 'PINNED',
     },
   };
 }

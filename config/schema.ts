@@ -76,6 +76,11 @@ const server = z.object({
     env: ['CALLBOARD_WEBHOOK_BODY_LIMIT_BYTES'],
     about: 'Largest batch of events an agent-server may post.',
   }),
+  shutdownGraceSeconds: setting(wholeNumber(0, 3_600).default(20), {
+    env: ['CALLBOARD_SHUTDOWN_GRACE_SECONDS'],
+    about:
+      'How long requests and steps of starts under way may take when a process is asked to end. What is not done by then is cut, or handed over to another worker.',
+  }),
   webhooksInHand: setting(wholeNumber(2, 100_000).default(64), {
     env: ['CALLBOARD_WEBHOOKS_IN_HAND'],
     about: 'Webhooks that one process works on at a time; further ones are answered 503 and sent again.',
@@ -97,6 +102,10 @@ const database = z.object({
     env: ['CALLBOARD_DATABASE_CONNECTIONS'],
     about: 'Most connections one process keeps open.',
   }),
+  allowNewerSchema: setting(flag().default(false), {
+    env: ['CALLBOARD_ALLOW_NEWER_SCHEMA'],
+    about: 'Whether to start on a database that a later version has upgraded, for going back by one version.',
+  }),
 });
 
 const temporal = z.object({
@@ -108,6 +117,15 @@ const temporal = z.object({
   namespace: setting(text().default('default'), {
     env: ['TEMPORAL_NAMESPACE'],
     about: 'Temporal namespace.',
+  }),
+  deploymentName: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_DEPLOYMENT_NAME'],
+    about:
+      'Name of the worker deployment. With it and a build id, starts stay with the version that began them: see [upgrading](upgrading.md).',
+  }),
+  buildId: setting(text().nullable().default(null), {
+    env: ['TEMPORAL_WORKER_BUILD_ID'],
+    about: 'Build id of this worker within its deployment.',
   }),
   apiKey: setting(secret(), { env: ['TEMPORAL_API_KEY'], about: 'Temporal API key; turns TLS on.' }),
   tls: setting(flag().default(false), { env: ['TEMPORAL_TLS'], about: 'Whether to speak TLS to Temporal.' }),

@@ -1,4 +1,19 @@
-export { conversation } from './conversation.js';
+import { setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
+import { conversation } from './conversation.js';
+import { sandbox } from './sandbox.js';
+
+/**
+ * Where workers are versioned, starts end with the version that began them, and actors, which live longer than any
+ * version, move on. An unversioned worker must not say so: the server would refuse its answers.
+ */
+const movesOn = () =>
+  // An unversioned worker has a version of its own too, of no deployment.
+  workflowInfo().currentDeploymentVersion?.deploymentName
+    ? ({ versioningBehavior: 'AUTO_UPGRADE' } as const)
+    : {};
+setWorkflowOptions(movesOn, sandbox);
+setWorkflowOptions(movesOn, conversation);
+
+export { conversation, sandbox };
 export { maintenance } from './maintenance.js';
-export { sandbox } from './sandbox.js';
 export { startConversation } from './start-conversation.js';

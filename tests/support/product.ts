@@ -56,6 +56,8 @@ export interface Product {
   worker: ProductProcess;
   /** Kills the worker with -9 and starts another one in its place. */
   replaceWorker(): Promise<void>;
+  /** Asks the worker to end (SIGTERM); another takes its place, before or after it has ended. */
+  relieveWorker(order: 'relief first' | 'end first'): Promise<void>;
   /** Kills the API with -9 and starts another one on the same port. */
   replaceApi(): Promise<void>;
   /** A request to the API; the answer's JSON with its status. */
@@ -96,6 +98,13 @@ export async function startProduct({ env = {} }: ProductOptions = {}): Promise<P
       await product.worker.end('SIGKILL');
       product.worker = new ProductProcess('worker', common);
     },
+    async relieveWorker(order) {
+      const before = product.worker;
+      if (order === 'end first') await before.end('SIGTERM');
+      product.worker = new ProductProcess('worker', common);
+      await polling(product.worker);
+      await before.end('SIGTERM');
+    },
     async replaceApi() {
       await product.api.end('SIGKILL');
       product.api = new ProductProcess('api', common);
@@ -123,6 +132,16 @@ function parsed(text: string): unknown {
   } catch (err) {
     if (err instanceof SyntaxError) return text;
     throw err;
+  }
+}
+
+/** Waits until a worker says that it takes work. */
+async function polling(worker: ProductProcess): Promise<void> {
+  const deadline = Date.now() + BOOT_MS;
+  while (!worker.output.includes('the worker polls')) {
+    if (!worker.running || Date.now() > deadline)
+      throw new Error(`the worker does not poll:\n${worker.output}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
