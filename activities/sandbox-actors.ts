@@ -22,12 +22,24 @@ export interface SandboxActors {
    * finds out what there is, removes it and marks the row.
    */
   requestDelete(sandboxId: string): Promise<void>;
-  /** Leaves the order to pause. */
-  requestPause(sandboxId: string): Promise<void>;
+  /**
+   * Has a sandbox pause for another one of its user, unless something happens in it.
+   * @param reason shown to its user
+   * @returns false when it goes on
+   */
+  makeWay(
+    sandbox: { id: string; status: SandboxStatus; hostId: string | null },
+    reason: string,
+  ): Promise<boolean>;
   /** Tells what was seen of the thing behind the sandbox. */
   observe(
     sandboxId: string,
-    observation: { state: 'running' | 'paused' | 'gone'; exitCode?: number | null },
+    observation: {
+      state: 'running' | 'paused' | 'gone' | 'silent' | 'answering';
+      exitCode?: number | null;
+      /** Which launched thing was seen. */
+      thing?: string;
+    },
   ): Promise<void>;
   /** Gives a sandbox without actor one that goes on where its row stands; one that lives is left alone. */
   revive(sandbox: { id: string; status: SandboxStatus; hostId: string | null }): Promise<void>;
@@ -41,6 +53,10 @@ export interface SandboxActors {
 const SANDBOX = 'sandbox';
 const ENSURE_RUNNING = 'ensureRunning';
 const DELETE = 'delete';
+const PAUSE = 'pause';
+
+/** How long a sandbox may take to give way, a boot that is under way in it included, in milliseconds. */
+const MAKE_WAY_MS = 60_000;
 
 /** gRPC codes of a server that takes no more for now: RESOURCE_EXHAUSTED. */
 const OVERLOADED = new Set<number>([8]);
@@ -55,19 +71,21 @@ export function createSandboxActors(client: Client, taskQueue = TASK_QUEUE): San
     }
   };
 
+  const startOf = (state: { sandboxId: string; status: SandboxStatus; hostId?: string }) =>
+    new WithStartWorkflowOperation(SANDBOX, {
+      workflowId: sandboxWorkflowId(state.sandboxId),
+      taskQueue,
+      args: [state],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    });
+
   return {
     async ensureRunning(sandboxId, requester, abort) {
-      const state = { sandboxId, status: 'STARTING' };
       try {
         await client.connection.withAbortSignal(abort, () =>
           client.workflow.executeUpdateWithStart(ENSURE_RUNNING, {
             updateId: requester,
-            startWorkflowOperation: new WithStartWorkflowOperation(SANDBOX, {
-              workflowId: sandboxWorkflowId(sandboxId),
-              taskQueue,
-              args: [state],
-              workflowIdConflictPolicy: 'USE_EXISTING',
-            }),
+            startWorkflowOperation: startOf({ sandboxId, status: 'STARTING' }),
           }),
         );
       } catch (err) {
@@ -98,7 +116,25 @@ export function createSandboxActors(client: Client, taskQueue = TASK_QUEUE): San
       }
     },
 
-    requestPause: (sandboxId) => signal(sandboxId, 'pause'),
+    async makeWay({ id, status, hostId }, reason) {
+      try {
+        const now = await client.withDeadline(Date.now() + MAKE_WAY_MS, () =>
+          client.workflow.executeUpdateWithStart(PAUSE, {
+            args: [{ onlyIfIdle: true, reason }],
+            startWorkflowOperation: startOf({
+              sandboxId: id,
+              status,
+              ...(hostId === null ? {} : { hostId }),
+            }),
+          }),
+        );
+        return now !== 'RUNNING';
+      } catch (err) {
+        if (!(err instanceof WorkflowUpdateFailedError && err.cause instanceof ApplicationFailure)) throw err;
+        return err.cause.type === 'SandboxStatusConflict'; // in ERROR, MISSING or deleted: it does not run
+      }
+    },
+
     observe: (sandboxId, observation) => signal(sandboxId, 'observed', [observation]),
 
     async revive({ id, status, hostId }) {

@@ -1,13 +1,15 @@
-import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { AgentServerClient } from '../agent-server/client.js';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { purposes, type Vault } from '../identity/vault.js';
-import { SandboxRefusal, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
+import { SandboxRefusal, thingOf, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
+import type { SandboxAgents } from './sandbox-agents.js';
+import type { createSandboxSleepActivities } from './sandbox-sleep-activities.js';
 
 export interface SandboxHostDeps {
   /** Id of this machine, as stored in its host directory. */
@@ -15,7 +17,8 @@ export interface SandboxHostDeps {
   backend: SandboxBackend;
   sandboxes: SandboxRepository;
   vault: Vault;
-  watcher: HostWatcher;
+  watcher: Pick<HostWatcher, 'watch' | 'unwatch'>;
+  agents: Pick<SandboxAgents, 'answers'>;
   /** Address on which sandboxes listen, where ports are tried. */
   address: string;
   ports: PortRange;
@@ -30,7 +33,19 @@ export interface SandboxHostDeps {
 }
 
 /** Where a boot ended: here, or it has to go on at the host that claimed the sandbox before. */
-export type BootResult = { outcome: 'running'; hostId: string } | { outcome: 'elsewhere'; hostId: string };
+export type BootResult =
+  | {
+      outcome: 'running';
+      hostId: string;
+      /** Which launched thing it is. */
+      thing?: string;
+    }
+  | { outcome: 'elsewhere'; hostId: string };
+
+export interface BootOptions {
+  /** Ends a process that lives and does not answer; otherwise it is waited for. */
+  replaceSilent: boolean;
+}
 
 /** What an agent-server tells of itself. */
 interface AgentServerFacts {
@@ -40,10 +55,12 @@ interface AgentServerFacts {
 
 /** How often a boot is tried with another port after somebody took the leased one. */
 const PORT_ATTEMPTS = 5;
+/** How long a living agent-server may take to answer before it is replaced, in milliseconds. */
+const SILENCE_MS = 10_000;
 
 /** What only the machine that owns a sandbox can do. Each may run twice, so each first looks what is there. */
 export function createSandboxHostActivities(deps: SandboxHostDeps) {
-  const { hostId, backend, sandboxes, vault, watcher } = deps;
+  const { hostId, backend, sandboxes, vault, watcher, agents } = deps;
   const facts = new Map<string, Promise<AgentServerFacts>>();
 
   const rowOf = async (sandboxId: string): Promise<SandboxRecord> => {
@@ -86,7 +103,20 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     return answer;
   };
 
-  const launchAndAwait = async (row: SandboxRecord, refused: Set<number>): Promise<void> => {
+  /** Thaws what is frozen, and ends what has been silent for too long, so that the launch finds nothing in its way. */
+  const prepareLaunch = async (row: SandboxRecord, { replaceSilent }: BootOptions): Promise<void> => {
+    watcher.unwatch(row.id);
+    const handle = await find(row.id);
+    if (!handle) return;
+    if ((await backend.inspect(row.id, handle)).state === 'paused') await backend.resume(row.id, handle);
+    // A later attempt may find what an earlier one has launched, which is still on its way.
+    if (!replaceSilent || activityInfo().attempt > 1) return;
+    if (await agents.answers(row, handle.url, SILENCE_MS, cancellationSignal())) return;
+    deps.log.info({ sandboxId: row.id }, 'ending an agent-server that does not answer, to start it again');
+    await backend.halt(row.id, handle);
+  };
+
+  const launchAndAwait = async (row: SandboxRecord, refused: Set<number>): Promise<string> => {
     const sandboxId = row.id;
     const [sessionApiKey, secretKey] = await Promise.all([
       vault.open(purposes.sessionKey(sandboxId), row.sessionApiKey),
@@ -126,6 +156,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       usableTools,
     });
     watcher.watch(sandboxId, handle, 'running');
+    return thingOf(handle);
   };
 
   return {
@@ -133,15 +164,15 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
      * Brings a sandbox up, or takes over what an earlier attempt began, and waits until its agent-server answers.
      * The row is RUNNING when this returns.
      */
-    async boot(sandboxId: string): Promise<BootResult> {
+    async boot(sandboxId: string, options: BootOptions = { replaceSilent: false }): Promise<BootResult> {
       const row = await rowOf(sandboxId);
       const owner = await sandboxes.claimHost(sandboxId, hostId);
       if (owner !== hostId) return { outcome: 'elsewhere', hostId: owner };
+      await prepareLaunch(row, options);
       const refused = new Set<number>();
       for (let attempt = 1; ; attempt++) {
         try {
-          await launchAndAwait(row, refused);
-          return { outcome: 'running', hostId };
+          return { outcome: 'running', hostId, thing: await launchAndAwait(row, refused) };
         } catch (err) {
           if (!(err instanceof SandboxNotReady || err instanceof SandboxRefusal)) throw err; // worth another try
           if (err.type !== 'SandboxPortTaken' || attempt === PORT_ATTEMPTS) {
@@ -153,26 +184,6 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       }
     },
 
-    /** Freezes it. */
-    async suspend(sandboxId: string): Promise<{ state: 'paused' | 'gone' }> {
-      const handle = await find(sandboxId);
-      if (!handle) return { state: 'gone' };
-      watcher.unwatch(sandboxId); // this change is wanted, not observed
-      await backend.pause(sandboxId, handle);
-      watcher.watch(sandboxId, handle, 'paused');
-      return { state: 'paused' };
-    },
-
-    /** Thaws it; `gone` when there is nothing to thaw. */
-    async awaken(sandboxId: string): Promise<{ state: 'running' | 'gone' }> {
-      const handle = await find(sandboxId);
-      if (!handle) return { state: 'gone' };
-      watcher.unwatch(sandboxId);
-      await backend.resume(sandboxId, handle);
-      watcher.watch(sandboxId, handle, 'running');
-      return { state: 'running' };
-    },
-
     /** Ends it and removes everything of it from this host. */
     async destroy(sandboxId: string): Promise<void> {
       watcher.unwatch(sandboxId);
@@ -181,4 +192,5 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
   };
 }
 
-export type SandboxHostActivities = ReturnType<typeof createSandboxHostActivities>;
+export type SandboxHostActivities = ReturnType<typeof createSandboxHostActivities> &
+  ReturnType<typeof createSandboxSleepActivities>;

@@ -1,21 +1,28 @@
-import type { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { ApplicationFailure } from '@temporalio/common';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
+import { SandboxLimitReached, type SandboxSlots } from '../db/sandbox-slots.js';
 import type { SandboxActors } from './sandbox-actors.js';
 
 export interface SandboxRoomDeps {
-  actors: Pick<SandboxActors, 'requestPause'>;
+  actors: Pick<SandboxActors, 'makeWay'>;
   sandboxes: Pick<SandboxRepository, 'read'>;
-  list: Pick<SandboxReadModel, 'beyondLimit'>;
-  /** Running sandboxes per user; 0 is no limit. */
-  maxPerUser: number;
+  slots: Pick<SandboxSlots, 'acquire'>;
 }
 
-/** Has the user's oldest sandboxes pause, never the one that is to run (contract 5.7). */
+/**
+ * Lets a sandbox run within the limit of its user: returns when as many others as necessary have been paused, never one
+ * in which an agent works (contract 5.7).
+ * @throws ApplicationFailure `SandboxLimitReached`, non-retryable, when none of them may be paused
+ */
 export const createRoomMaker =
-  ({ actors, sandboxes, list, maxPerUser }: SandboxRoomDeps) =>
+  ({ actors, sandboxes, slots }: SandboxRoomDeps) =>
   async (sandboxId: string): Promise<void> => {
-    const row = maxPerUser > 0 ? await sandboxes.read(sandboxId) : null;
-    if (!row) return;
-    const surplus = await list.beyondLimit(row.createdByUserId, maxPerUser, sandboxId);
-    await Promise.all(surplus.map(({ id }) => actors.requestPause(id)));
+    const row = await sandboxes.read(sandboxId);
+    if (!row || row.status === 'RUNNING') return;
+    try {
+      await slots.acquire(sandboxId, row.createdByUserId, (rival, reason) => actors.makeWay(rival, reason));
+    } catch (error) {
+      if (!(error instanceof SandboxLimitReached)) throw error;
+      throw ApplicationFailure.nonRetryable(error.message, error.name);
+    }
   };

@@ -1,8 +1,20 @@
 import type { SandboxStatus } from '../contract/sandbox.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 
+/** Whether a sandbox has been idle for long enough, or how long to wait until it could have been. */
+export type Idleness = { state: 'off' } | { state: 'idle' } | { state: 'wait'; waitMs: number };
+
+/** Two looks are never closer together, in milliseconds. */
+const SHORTEST_WAIT_MS = 1_000;
+
+export interface SandboxRowDeps {
+  sandboxes: Pick<SandboxRepository, 'read' | 'setStatus' | 'markDeleted' | 'idleMilliseconds'>;
+  /** Idle time after which a sandbox is paused, in milliseconds; 0 is never. */
+  idlePauseMs: number;
+}
+
 /** The mirror of a sandbox's actor in SQL, written by local activities. */
-export function createSandboxRowActivities({ sandboxes }: { sandboxes: SandboxRepository }) {
+export function createSandboxRowActivities({ sandboxes, idlePauseMs }: SandboxRowDeps) {
   return {
     recordSandboxStatus: (sandboxId: string, status: SandboxStatus, detail: string | null): Promise<void> =>
       sandboxes.setStatus(sandboxId, status, { detail }),
@@ -10,6 +22,14 @@ export function createSandboxRowActivities({ sandboxes }: { sandboxes: SandboxRe
     findSandboxHost: async (sandboxId: string): Promise<string | null> =>
       (await sandboxes.read(sandboxId))?.hostId ?? null,
     recordSandboxDeleted: (sandboxId: string): Promise<void> => sandboxes.markDeleted(sandboxId),
+    /** By the last message or event; what the agents are doing is asked when it comes to pausing. */
+    async judgeIdleness(sandboxId: string): Promise<Idleness> {
+      if (idlePauseMs === 0) return { state: 'off' };
+      const idleMs = await sandboxes.idleMilliseconds(sandboxId);
+      if (idleMs === null) return { state: 'off' };
+      const left = Math.ceil(idlePauseMs - idleMs);
+      return left <= 0 ? { state: 'idle' } : { state: 'wait', waitMs: Math.max(left, SHORTEST_WAIT_MS) };
+    },
   };
 }
 

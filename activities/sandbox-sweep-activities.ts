@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxBackend } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
+import { thingNoted } from './adopt-sandboxes.js';
 import type { SandboxActors } from './sandbox-actors.js';
 
 /** How long after its deletion a sandbox may still be in the hands of its actor, in milliseconds. */
@@ -70,7 +71,7 @@ export function createHostSweepActivities(deps: HostSweepDeps) {
   };
 
   const findLost = async (sweep: HostSweep): Promise<void> => {
-    for (const { id, status } of await sandboxes.ofHost(hostId)) {
+    for (const { id, status, handle: noted } of await sandboxes.ofHost(hostId)) {
       cancellationSignal().throwIfAborted();
       // A boot under way sees to its own, and a paused sandbox may have no process.
       if (status === 'STARTING' || watcher.isWatching(id)) continue;
@@ -79,7 +80,7 @@ export function createHostSweepActivities(deps: HostSweepDeps) {
         watcher.watch(id, handle, status === 'PAUSED' ? 'paused' : 'running');
         sweep.watchedAgain++;
       } else if (status === 'RUNNING') {
-        await actors.observe(id, { state: 'gone', exitCode: null });
+        await actors.observe(id, { state: 'gone', exitCode: null, ...thingNoted(noted) });
         sweep.goneReported++;
       }
       heartbeat({ phase: 'looking for what is gone' });

@@ -1,7 +1,7 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { SandboxReadModel } from '../db/sandbox-read-model.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { SandboxSlots } from '../db/sandbox-slots.js';
 import type { SandboxRelease } from '../db/start-release.js';
 import type { StartTaskRepository } from '../db/start-task-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
@@ -18,9 +18,7 @@ export interface SandboxStepDeps {
   startTasks: Pick<StartTaskRepository, 'read'>;
   /** Waits until the workflow of a start has ended; one that is not known any more has. */
   awaitStartEnd: (taskId: string, signal: AbortSignal) => Promise<void>;
-  list: Pick<SandboxReadModel, 'beyondLimit'>;
-  /** Running sandboxes per user; 0 is no limit. */
-  maxPerUser: number;
+  slots: Pick<SandboxSlots, 'acquire'>;
 }
 
 /** What a start asks of sandboxes' actors. */

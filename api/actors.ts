@@ -6,7 +6,12 @@ import {
   WorkflowUpdateFailedError,
   type Client,
 } from '@temporalio/client';
-import { defineSearchAttributeKey, SearchAttributeType, type SignalDefinition } from '@temporalio/common';
+import {
+  ApplicationFailure,
+  defineSearchAttributeKey,
+  SearchAttributeType,
+  type SignalDefinition,
+} from '@temporalio/common';
 import { randomUUID } from 'node:crypto';
 import {
   conversationWorkflowId,
@@ -19,13 +24,14 @@ import {
   acceptedUpdate,
   CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
+  requestedUpdate,
   runEndedSignal,
   SANDBOX_WORKFLOW,
   sandboxAcceptedUpdate,
   sandboxSignal,
-  sandboxUpdate,
   START_CONVERSATION_WORKFLOW,
   type ConversationInput,
+  type PauseRequest,
   type SandboxState,
   type StartConversationInput,
 } from '../workflows/messages.js';
@@ -72,6 +78,12 @@ export interface Actors {
    * @throws WorkflowUpdateFailedError with `SandboxStatusConflict` when the sandbox's state does not allow it
    */
   order(sandbox: OrderedSandbox, order: SandboxOrder, until: 'accepted' | 'obeyed'): Promise<void>;
+  /**
+   * Has a sandbox pause for another one of its user, unless something happens in it.
+   * @param reason shown to its user
+   * @returns false when it goes on; true also when it is certain to be paused as soon as it idles after its boot
+   */
+  makeWay(sandbox: OrderedSandbox, reason: string): Promise<boolean>;
   /** Has a conversation, whose row is marked, removed wherever else something of it lies. */
   deleteConversation(conversationId: string): Promise<void>;
   /** Tells that a run has ended: the time to fetch what webhooks have lost. */
@@ -97,12 +109,15 @@ export function createActors(
       typedSearchAttributes: ofUser(userId),
     });
 
-  async function postOrder(sandbox: OrderedSandbox, order: SandboxOrder, updateId: string) {
-    const update = sandboxUpdate(order);
+  async function postOrder(sandbox: OrderedSandbox, order: SandboxOrder, request: PauseRequest = {}) {
+    const update = requestedUpdate(order);
+    const options = {
+      waitForStage: 'ACCEPTED',
+      updateId: randomUUID(),
+      args: [request] as [PauseRequest],
+    } as const;
     try {
-      return await client.workflow
-        .getHandle(sandboxWorkflowId(sandbox.id))
-        .startUpdate(update, { waitForStage: 'ACCEPTED', updateId });
+      return await client.workflow.getHandle(sandboxWorkflowId(sandbox.id)).startUpdate(update, options);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       // Somebody ended the actor by hand: the row says where it stood, and a new one goes on from there.
@@ -112,8 +127,7 @@ export function createActors(
         ...(sandbox.hostId === null ? {} : { hostId: sandbox.hostId }),
       };
       return client.workflow.startUpdateWithStart(update, {
-        waitForStage: 'ACCEPTED',
-        updateId,
+        ...options,
         startWorkflowOperation: sandboxStart(state, sandbox.createdByUserId),
       });
     }
@@ -177,7 +191,7 @@ export function createActors(
     },
 
     async order(sandbox, order, until) {
-      const posted = await within(limits.accept, () => postOrder(sandbox, order, randomUUID())).catch(
+      const posted = await within(limits.accept, () => postOrder(sandbox, order)).catch(
         async (error: unknown) => {
           if (!isTemporalOutage(error)) throw error;
           // No worker took the update, which is then nowhere; a signal waits in the history for one.
@@ -191,6 +205,20 @@ export function createActors(
         await within(limits.obey, () => posted.result());
       } catch (error) {
         if (!isTemporalOutage(error)) throw error; // else: it is accepted, and carried out without us
+      }
+    },
+
+    async makeWay(sandbox, reason) {
+      const posted = await within(limits.accept, () =>
+        postOrder(sandbox, 'pause', { onlyIfIdle: true, reason }),
+      );
+      try {
+        return (await within(limits.obey, () => posted.result())) !== 'RUNNING';
+      } catch (error) {
+        if (isTemporalOutage(error)) return true; // accepted, and carried out without us
+        if (!(error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure))
+          throw error;
+        return error.cause.type === 'SandboxStatusConflict'; // in ERROR, MISSING or deleted: it does not run
       }
     },
 

@@ -1,53 +1,43 @@
 import type { Logger } from 'pino';
-import type { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { SandboxLimitReached, type SandboxSlots } from '../db/sandbox-slots.js';
 import type { Actors } from './actors.js';
+import { HttpError } from './http-error.js';
 
 /** Keeps users within their number of running sandboxes (contract 5.7). */
 export interface SandboxLimit {
   /**
-   * Has the user's oldest sandboxes paused, so that the others are within the limit. One that cannot be paused is
-   * passed over. Called when the row of a new sandbox is there: of several that start at once, each sees the others,
-   * and all agree on which is the oldest.
+   * Returns when the sandbox may run: of its user's others, as many as necessary have been paused, never one in which
+   * an agent works. Called before it is started or resumed, when its row is there.
+   * @throws {HttpError} 429 when none of the others may be paused
    */
-  enforce(owner: string | null): Promise<void>;
-  /** The same before a sandbox is resumed, which itself never gives way. */
   makeRoomFor(sandboxId: string, owner: string | null): Promise<void>;
 }
 
 export interface SandboxLimitDeps {
-  sandboxes: Pick<SandboxReadModel, 'beyondLimit'>;
-  actors: Pick<Actors, 'order'>;
-  /** Running sandboxes per user; 0 is no limit. */
-  maxPerUser: number;
-  logger: Pick<Logger, 'info' | 'warn'>;
+  slots: Pick<SandboxSlots, 'acquire'>;
+  actors: Pick<Actors, 'makeWay'>;
+  logger: Pick<Logger, 'info'>;
 }
 
-export function createSandboxLimit({
-  sandboxes,
-  actors,
-  maxPerUser,
-  logger,
-}: SandboxLimitDeps): SandboxLimit {
-  async function pauseOldest(owner: string | null, resumed: string | null): Promise<void> {
-    if (maxPerUser === 0) return;
-    const surplus = await sandboxes.beyondLimit(owner, maxPerUser, resumed);
-    await Promise.all(
-      surplus.map(async (sandbox) => {
-        try {
-          await actors.order(sandbox, 'pause', 'accepted');
+/** When it is worth while to try again, in seconds: agents work for minutes, and a user may pause one at any time. */
+const RETRY_AFTER_SECONDS = 30;
+
+export const createSandboxLimit = ({ slots, actors, logger }: SandboxLimitDeps): SandboxLimit => ({
+  async makeRoomFor(sandboxId, owner) {
+    try {
+      await slots.acquire(sandboxId, owner, async (rival, reason) => {
+        const sleeps = await actors.makeWay(rival, reason);
+        if (sleeps) {
           logger.info(
-            { sandboxId: sandbox.id, maxPerUser },
+            { sandboxId: rival.id, for: sandboxId },
             'a sandbox gives way to another one of its user',
           );
-        } catch (error) {
-          logger.warn({ err: error, sandboxId: sandbox.id }, 'a sandbox beyond the limit cannot be paused');
         }
-      }),
-    );
-  }
-
-  return {
-    enforce: (owner) => pauseOldest(owner, null),
-    makeRoomFor: (sandboxId, owner) => pauseOldest(owner, sandboxId),
-  };
-}
+        return sleeps;
+      });
+    } catch (error) {
+      if (!(error instanceof SandboxLimitReached)) throw error;
+      throw new HttpError(429, error.message, undefined, { 'Retry-After': String(RETRY_AFTER_SECONDS) });
+    }
+  },
+});

@@ -42,6 +42,11 @@ const ORDER_RESPONSES = {
   503: { description: 'The workflow service does not answer.' },
 };
 
+const LIMIT_REACHED = {
+  description:
+    'As many sandboxes of the user run as are allowed, and none of them may be paused for this one.',
+};
+
 /** Sandboxes: search, batch, start, pause, resume, delete (contract 5). */
 export function sandboxRoutes(deps: SandboxRouteDeps): RouteDefinition[] {
   return [...queryRoutes(deps), startRoute(deps), ...orderRoutes(deps)];
@@ -109,6 +114,7 @@ function startRoute({
     responses: {
       200: { description: 'The new sandbox.', schema: SandboxInfo },
       404: { description: 'There is no such spec.' },
+      429: LIMIT_REACHED,
       503: { description: 'The workflow service does not answer; nothing was started.' },
     },
     async handle({ query: { sandbox_spec_id: wanted }, user }) {
@@ -118,13 +124,13 @@ function startRoute({
       const specId = wanted ?? (await specs.defaultFor(user));
       const { sandboxId } = await createSandboxRow({ vault, sandboxes }, { userId: user.userId, specId });
       try {
+        await limit.makeRoomFor(sandboxId, user.userId);
         await actors.startSandbox(sandboxId, user.userId);
       } catch (error) {
         // Its actor, should it come to life after all, finds it deleted.
         await sandboxes.hide(sandboxId);
         throw error;
       }
-      await limit.enforce(user.userId);
       const row = await sandboxes.read(sandboxId);
       if (!row) throw new Error(`sandbox ${sandboxId} was started but is not stored`);
       return sandboxInfo(user, row, agentServers);
@@ -160,7 +166,7 @@ function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): Rout
       tag: 'Sandboxes',
       guard: 'user',
       params: Path,
-      responses: ORDER_RESPONSES,
+      responses: { ...ORDER_RESPONSES, 429: LIMIT_REACHED },
       async handle({ params, user }) {
         const sandbox = await mine(user, params.sandbox_id);
         await limit.makeRoomFor(sandbox.id, sandbox.createdByUserId);

@@ -48,6 +48,7 @@ import { ConversationReadModel } from '../db/conversation-read-model.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
 import type { NotificationHub } from '../db/notifications.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
+import { SandboxSlots } from '../db/sandbox-slots.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
 import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
@@ -140,9 +141,11 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       agentServers,
       specs,
       limit: createSandboxLimit({
-        sandboxes: sandboxList,
+        slots: new SandboxSlots(database, {
+          maxPerUser: config.sandboxes.maxPerUser,
+          policy: config.sandboxes.limitPolicy,
+        }),
         actors,
-        maxPerUser: config.sandboxes.maxPerUser,
         logger,
       }),
     }),

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { createSandboxAgents } from '../activities/sandbox-agents.js';
+import { createSandboxSleepActivities } from '../activities/sandbox-sleep-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import {
   createSandboxHostActivities,
@@ -11,7 +13,8 @@ import {
 } from '../activities/sandbox-sweep-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
-import type { SandboxBackend } from '../sandboxes/backend.js';
+import { SandboxConversations } from '../db/sandbox-conversations.js';
+import { thingOf, type SandboxBackend } from '../sandboxes/backend.js';
 import { createHostWatcher, type HostWatcher } from '../sandboxes/host-watcher.js';
 import { createProcessBackend } from '../sandboxes/process-backend.js';
 import type { Core } from './core.js';
@@ -33,6 +36,12 @@ export interface SandboxHostStart {
   logger: Logger;
 }
 
+/** How long an answer to the liveness question may take, in milliseconds. */
+const LIVENESS_MS = 10_000;
+const LIVENESS_EVERY_MS = 20_000;
+/** Two minutes without any answer: on a crowded machine a working agent-server may miss a few questions. */
+const LIVENESS_PATIENCE = 6;
+
 export function openSandboxHost(start: SandboxHostStart): SandboxHost {
   const { config, core, actors, hostId, logger } = start;
   const backend = createProcessBackend({
@@ -43,15 +52,31 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
   });
   const watcher = createHostWatcher({
     backend,
-    onChange: (sandboxId, condition) => actors.observe(sandboxId, condition),
+    onChange: async (sandboxId, change, handle) => {
+      if (change.state === 'silent')
+        logger.error({ sandboxId }, 'an agent-server has not answered for minutes');
+      await actors.observe(sandboxId, { ...change, thing: thingOf(handle) });
+    },
+    liveness: {
+      isAnswering: ({ url: baseUrl }) =>
+        createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs: LIVENESS_MS }),
+      everyMs: LIVENESS_EVERY_MS,
+      patience: LIVENESS_PATIENCE,
+    },
     onError: (err, sandboxId) => logger.warn({ err, sandboxId }, 'a sandbox could not be looked at'),
   });
+  const { sandboxes, vault } = core;
+  const conversations = new SandboxConversations(core.connection.database);
+  const idlePauseMs = config.sandboxes.idlePauseMinutes * 60_000;
+  const createClient = createAgentServerClient;
+  const agents = createSandboxAgents({ conversations, vault, createClient, logger });
   const activities = createSandboxHostActivities({
     hostId,
     backend,
     watcher,
-    sandboxes: core.sandboxes,
-    vault: core.vault,
+    agents,
+    sandboxes,
+    vault,
     address: config.sandboxes.address,
     ports: config.sandboxes.portRange,
     webhookBaseUrl: `${start.internalUrl}/api/v1/webhooks`,
@@ -60,9 +85,16 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     ),
     startupTimeoutMs: config.sandboxes.startupTimeoutSeconds * 1000,
     log: logger,
-    createClient: createAgentServerClient,
+    createClient,
   });
-  const { sandboxes } = core;
+  const sleep = createSandboxSleepActivities({
+    backend,
+    sandboxes,
+    conversations,
+    agents,
+    watcher,
+    idlePauseMs,
+  });
   const sweep = createHostSweepActivities({ hostId, backend, sandboxes, watcher, actors, logger });
-  return { backend, watcher, activities: { ...activities, ...sweep } };
+  return { backend, watcher, activities: { ...activities, ...sleep, ...sweep } };
 }

@@ -7,6 +7,7 @@ import { createConversationActors } from '../activities/messages/conversation-ac
 import { createMessageActivities } from '../activities/messages/message-activities.js';
 import { createMaintenanceActivities } from '../activities/maintenance-activities.js';
 import { createMaintenanceActors } from '../activities/maintenance-actors.js';
+import { createSandboxRecoveryActivities } from '../activities/sandbox-recovery-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import { createRoomMaker } from '../activities/sandbox-room.js';
 import { createSandboxRowActivities } from '../activities/sandbox-row-activities.js';
@@ -18,6 +19,7 @@ import { currentActivity, type ActivityScope } from '../activities/start/activit
 import type { StartPreparationDeps } from '../activities/start/start-deps.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
+import { signalConversation } from '../api/conversation-waker.js';
 import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
 import { startTaskWorkflowId } from '../contract/ids.js';
@@ -27,12 +29,13 @@ import { ConversationRepository } from '../db/conversation-repository.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { MaintenanceRepository } from '../db/maintenance-repository.js';
 import { LostEventReadModel } from '../db/lost-event-read-model.js';
-import { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { SandboxSlots } from '../db/sandbox-slots.js';
 import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { createSandboxRow } from '../identity/new-sandbox.js';
 import { withSealedArtifacts } from '../identity/sealed-artifacts.js';
+import { callbacksQueuedSignal } from '../workflows/messages.js';
 import type { Core } from './core.js';
 
 export interface GeneralActivityDeps {
@@ -51,14 +54,18 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
   const conversations = new ConversationRepository(database);
   const callbacks = new CallbackRepository(database);
   const messages = new PendingMessageRepository(database);
-  const room = { sandboxes, list: new SandboxReadModel(database), maxPerUser: config.sandboxes.maxPerUser };
+  const slots = new SandboxSlots(database, {
+    maxPerUser: config.sandboxes.maxPerUser,
+    policy: config.sandboxes.limitPolicy,
+  });
   const limits = {
     cloneSeconds: config.sandboxes.cloneTimeoutSeconds,
     setupScriptSeconds: config.sandboxes.setupScriptTimeoutSeconds,
   };
   const sandboxSteps = createSandboxSteps({
     actors,
-    ...room,
+    sandboxes,
+    slots,
     release: new SandboxRelease(database),
     startTasks,
     awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(client, startTaskWorkflowId(taskId), signal),
@@ -85,8 +92,25 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     log: logger,
   };
   const inShort = createStartPreparationActivities(preparation, shortActivity);
+  const callbackActivities = createCallbackActivities({
+    callbacks,
+    conversations,
+    sandboxes,
+    vault,
+    events: core.events,
+    concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
+    residence: new ConversationResidence(database),
+    lostEvents: new LostEventReadModel(database),
+    // Twice the period: a round that was late leaves no gap.
+    activeWithinSeconds: Math.max(config.maintenance.intervalMinutes, 1) * 120,
+    createClient: createAgentServerClient,
+    logger,
+  });
   return {
-    ...createSandboxRowActivities({ sandboxes }),
+    ...createSandboxRowActivities({
+      sandboxes,
+      idlePauseMs: config.sandboxes.idlePauseMinutes * 60_000,
+    }),
     ...createActorSweepActivities({ sandboxes, actors, logger }),
     ...createMaintenanceActivities({
       maintenance: new MaintenanceRepository(database),
@@ -121,24 +145,15 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       vault,
       actors,
       conversationActors: createConversationActors(client),
-      makeRoomFor: createRoomMaker({ actors, ...room }),
+      makeRoomFor: createRoomMaker({ actors, sandboxes, slots }),
       createClient: createAgentServerClient,
       log: logger,
     }),
     ...createStartPreparationActivities(preparation),
-    ...createCallbackActivities({
-      callbacks,
-      conversations,
-      sandboxes,
-      vault,
-      events: core.events,
-      concealerOf: (sandbox) => core.eventSecrets.concealer(sandbox),
-      residence: new ConversationResidence(database),
-      lostEvents: new LostEventReadModel(database),
-      // Twice the period: a round that was late leaves no gap.
-      activeWithinSeconds: Math.max(config.maintenance.intervalMinutes, 1) * 120,
-      createClient: createAgentServerClient,
-      logger,
+    ...callbackActivities,
+    ...createSandboxRecoveryActivities({
+      ...callbackActivities,
+      wakeConversation: signalConversation(client, callbacksQueuedSignal),
     }),
   };
 }

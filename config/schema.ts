@@ -1,6 +1,7 @@
 /** Every setting of Callboard, in the sections of `config.toml`. */
 import { z } from 'zod';
 import { checkAuth } from './auth-rules.js';
+import { SANDBOX_LIMIT_POLICIES } from '../contract/sandbox.js';
 import {
   commandLine,
   databaseAddress,
@@ -197,6 +198,16 @@ const sandboxes = z.object({
     env: ['CALLBOARD_MAX_SANDBOXES_PER_USER'],
     about: 'Running sandboxes per user; 0 is no limit.',
   }),
+  limitPolicy: setting(
+    z
+      .enum(SANDBOX_LIMIT_POLICIES, `must be ${SANDBOX_LIMIT_POLICIES.join(' or ')}`)
+      .default('pause-oldest-idle'),
+    {
+      env: ['CALLBOARD_SANDBOX_LIMIT_POLICY'],
+      about:
+        'What happens when a user has as many running sandboxes as allowed and wants one more: `pause-oldest-idle`, or `refuse`. One in which an agent works is never paused for it.',
+    },
+  ),
   idlePauseMinutes: setting(wholeNumber(0, 525_600).default(0), {
     env: ['CALLBOARD_IDLE_PAUSE_MINUTES'],
     about: 'Minutes without a message or event after which a sandbox is paused; 0 is never.',

@@ -9,15 +9,9 @@ export type SandboxStatus = z.infer<typeof SandboxStatus>;
 export const SANDBOX_ORDERS = ['pause', 'resume', 'delete'] as const;
 export type SandboxOrder = (typeof SANDBOX_ORDERS)[number];
 
-/**
- * In which states an order is obeyed; elsewhere it is refused with `SandboxStatusConflict`.
- * Validators, documentation and tests are made from this table.
- */
-export const OBEYED_IN: Record<SandboxOrder, readonly SandboxStatus[]> = {
-  pause: ['STARTING', 'RUNNING', 'PAUSED'],
-  resume: ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'],
-  delete: ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'],
-};
+/** What happens when a user's sandboxes are as many as may run, and one more is wanted. */
+export const SANDBOX_LIMIT_POLICIES = ['pause-oldest-idle', 'refuse'] as const;
+export type SandboxLimitPolicy = (typeof SANDBOX_LIMIT_POLICIES)[number];
 
 /** Names of the addresses a sandbox exposes. */
 export const EXPOSED_URL_NAMES = ['AGENT_SERVER', 'VSCODE', 'WORKER_1', 'WORKER_2'] as const;

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, inArray, isNull, ne, type SQL } from 'drizzle-orm';
+import { and, desc, inArray, isNull, type SQL } from 'drizzle-orm';
 import type { Database } from './database.js';
 import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
 import type { SandboxRecord } from './sandbox-repository.js';
@@ -31,26 +31,6 @@ export class SandboxReadModel {
       .from(sandboxes)
       .where(and(visible(users), inArray(sandboxes.id, [...ids])));
     return alignedTo(ids, rows, (row) => row.id);
-  }
-
-  /**
-   * A user's sandboxes that have to give way so that at most `max` are running or starting, oldest first.
-   * @param resumed counts among them although it may be paused now, and never gives way; null when there is none
-   */
-  async beyondLimit(owner: string | null, max: number, resumed: string | null): Promise<SandboxRecord[]> {
-    const candidates = await this.database
-      .select()
-      .from(sandboxes)
-      .where(
-        and(
-          isNull(sandboxes.deletedAt),
-          owner === null ? isNull(sandboxes.createdByUserId) : eq(sandboxes.createdByUserId, owner),
-          inArray(sandboxes.status, ['STARTING', 'RUNNING']),
-          resumed === null ? undefined : ne(sandboxes.id, resumed),
-        ),
-      )
-      .orderBy(asc(sandboxes.createdAt), asc(sandboxes.id));
-    return candidates.slice(0, Math.max(0, candidates.length + (resumed === null ? 0 : 1) - max));
   }
 
   /** One sandbox, or null when it is missing or not the caller's. */

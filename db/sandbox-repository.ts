@@ -115,7 +115,8 @@ export class SandboxRepository {
           status,
           detail: fields.detail ?? null,
           updatedAt: now,
-          ...(status === 'RUNNING' ? { lastActiveAt: now } : {}),
+          ...(status === 'RUNNING' ? { lastActiveAt: now } : { yieldingAt: null }),
+          ...(status === 'STARTING' ? {} : { slotClaimedAt: null }),
         })
         .where(eq(sandboxes.id, sandboxId));
       await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
@@ -162,6 +163,15 @@ export class SandboxRepository {
       .where(
         and(eq(sandboxes.id, sandboxId), sql`${sandboxes.lastActiveAt} < now() - interval '10 seconds'`),
       );
+  }
+
+  /** How long ago the last message or event was, in milliseconds; null for a sandbox that is not there. */
+  async idleMilliseconds(sandboxId: string): Promise<number | null> {
+    const [row] = await this.database
+      .select({ idleMs: sql<string>`extract(epoch from now() - ${sandboxes.lastActiveAt}) * 1000` })
+      .from(sandboxes)
+      .where(and(eq(sandboxes.id, sandboxId), isNull(sandboxes.deletedAt)));
+    return row ? Number(row.idleMs) : null;
   }
 
   /** What a host has to look after. */

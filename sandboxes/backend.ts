@@ -35,6 +35,10 @@ export interface SandboxHandle {
   workingDirectory: string;
 }
 
+/** A name for exactly this launch: a later one for the same sandbox has another. */
+export const thingOf = ({ pid, startTime, bootId, container }: SandboxHandle): string =>
+  container ?? [bootId, pid, startTime].join('/');
+
 /** How a launched thing is right now. `exited` carries its exit code where it can be known. */
 export type SandboxCondition =
   { state: 'running' } | { state: 'paused' } | { state: 'gone'; exitCode: number | null };

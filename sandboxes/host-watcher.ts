@@ -1,10 +1,25 @@
 /** Notices what happens to the sandboxes of this host without anybody's doing: one watcher per host. */
 import type { SandboxBackend, SandboxCondition, SandboxHandle } from './backend.js';
 
+/** What can change: the condition of the thing, and whether what runs in it answers. */
+export type SandboxChange = SandboxCondition | { state: 'silent' } | { state: 'answering' };
+
+/** How the liveness of what runs is asked for. */
+export interface LivenessCheck {
+  /** True if it answers in time; never rejects. */
+  isAnswering: (handle: SandboxHandle) => Promise<boolean>;
+  /** Time between two questions in milliseconds. */
+  everyMs: number;
+  /** So many questions in a row must stay without answer before that is a change: a busy one is not a dead one. */
+  patience: number;
+}
+
 export interface HostWatcherSettings {
   backend: Pick<SandboxBackend, 'inspect'>;
   /** Told of each change once. When it fails, it is told again at the next look, until it succeeds. */
-  onChange: (sandboxId: string, condition: SandboxCondition) => void | Promise<void>;
+  onChange: (sandboxId: string, change: SandboxChange, handle: SandboxHandle) => void | Promise<void>;
+  /** Left out, only the condition is watched. */
+  liveness?: LivenessCheck;
   /** Told of looks and reports that failed; they are tried again by themselves. */
   onError: (error: unknown, sandboxId: string) => void;
   /** Time between two looks in milliseconds; a second if left out. */
@@ -29,11 +44,17 @@ interface Watched {
   sandboxId: string;
   handle: SandboxHandle;
   known: SandboxCondition['state'] | null;
+  /** Whether the reporter knows it as silent. */
+  isSilent: boolean;
+  /** Questions in a row that stayed without answer. */
+  unanswered: number;
+  nextQuestion: number;
+  asking: boolean;
 }
 
 /** Looks into /proc (or asks the back-end otherwise); a healthy sandbox costs nobody else anything. */
 export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
-  const { backend, onChange, onError, intervalMs = 1000 } = settings;
+  const { backend, onChange, onError, liveness, intervalMs = 1000 } = settings;
   const watched = new Map<string, Watched>();
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
@@ -44,13 +65,40 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
       const condition = await backend.inspect(one.sandboxId, one.handle);
       // Watched anew or not at all meanwhile: what was seen may be the change that somebody has just made.
       if (watched.get(one.sandboxId) !== one) return;
-      if (condition.state === one.known) return;
-      if (one.known !== null || condition.state === 'gone') await onChange(one.sandboxId, condition);
-      one.known = condition.state;
-      if (condition.state === 'gone' && watched.get(one.sandboxId) === one) watched.delete(one.sandboxId);
+      if (condition.state !== one.known) {
+        if (one.known !== null || condition.state === 'gone')
+          await onChange(one.sandboxId, condition, one.handle);
+        one.known = condition.state;
+        one.unanswered = 0;
+        if (condition.state === 'gone' && watched.get(one.sandboxId) === one) watched.delete(one.sandboxId);
+      }
+      if (liveness && condition.state === 'running') ask(one, liveness);
     } catch (error) {
       onError(error, one.sandboxId);
     }
+  }
+
+  /** Beside the looks, which a slow answer must not hold up. */
+  function ask(one: Watched, check: LivenessCheck): void {
+    if (one.asking || Date.now() < one.nextQuestion) return;
+    one.asking = true;
+    question(one, check)
+      .catch((error: unknown) => onError(error, one.sandboxId))
+      .finally(() => {
+        one.asking = false;
+        one.nextQuestion = Date.now() + check.everyMs;
+      });
+  }
+
+  async function question(one: Watched, { isAnswering, patience }: LivenessCheck): Promise<void> {
+    const answered = await isAnswering(one.handle);
+    // Frozen or ended meanwhile: no answer was to be expected.
+    if (watched.get(one.sandboxId) !== one || one.known !== 'running') return;
+    one.unanswered = answered ? 0 : one.unanswered + 1;
+    const isSilent = one.isSilent ? !answered : one.unanswered >= patience;
+    if (isSilent === one.isSilent) return;
+    await onChange(one.sandboxId, { state: isSilent ? 'silent' : 'answering' }, one.handle);
+    one.isSilent = isSilent;
   }
 
   const schedule = (): void => {
@@ -63,7 +111,15 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
 
   return {
     watch(sandboxId, handle, known) {
-      watched.set(sandboxId, { sandboxId, handle, known: known ?? null });
+      watched.set(sandboxId, {
+        sandboxId,
+        handle,
+        known: known ?? null,
+        isSilent: false,
+        unanswered: 0,
+        nextQuestion: Date.now() + (liveness?.everyMs ?? 0),
+        asking: false,
+      });
     },
     unwatch(sandboxId) {
       watched.delete(sandboxId);

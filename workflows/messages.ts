@@ -1,6 +1,7 @@
 /** Orders and questions that workflows take: what API, command line and other actors may import of `workflows/`. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
+import type { Letter } from './sandbox/mailbox.js';
 
 /** Names of workflow types: public and permanent. */
 export const START_CONVERSATION_WORKFLOW = 'startConversation';
@@ -23,29 +24,52 @@ export interface SandboxState {
   status: SandboxStatus;
   /** Host that owns it; absent until it is placed. */
   hostId?: string;
-  /** Why it is in ERROR or MISSING, for people. */
+  /** Why it is in ERROR, MISSING or PAUSED, for people. */
   detail?: string;
   /** Failure type behind `detail`. */
   failureType?: string;
+  /** Which launched thing it is: what is seen of another one is out of date. */
+  thing?: string;
+  /** Letters that the run before has left. */
+  mailbox?: Letter[];
+  /** Lost events were being fetched. */
+  catchingUp?: boolean;
 }
 
 /** The row is stored; answered with the status. */
 export const sandboxAcceptedUpdate = defineUpdate<SandboxStatus>('accepted');
 
+/** How to pause; left out, it is done whatever the agents do. */
+export interface PauseRequest {
+  /** Only if no agent works in it and no start is under way; otherwise the answer is RUNNING. */
+  onlyIfIdle?: boolean;
+  /** Why, for people; shown in its row. */
+  reason?: string;
+}
+
 /**
  * Orders to a sandbox. The signal is for people, schedules and other workflows and is never refused; the update of the
- * same name is answered when the order has been carried out, or refused with `SandboxStatusConflict`.
+ * same name is answered when the order has been carried out, or refused with `SandboxStatusConflict`. An order to pause
+ * may say how.
  */
 export const sandboxSignal = (order: SandboxOrder) => defineSignal(order);
 export const sandboxUpdate = (order: SandboxOrder) => defineUpdate<SandboxStatus>(order);
+/** The same update, with how to pause; the other orders do not heed it. */
+export const requestedUpdate = (order: SandboxOrder) => defineUpdate<SandboxStatus, [PauseRequest]>(order);
 
-/** Answered when the sandbox is RUNNING, started or resumed if need be; fails with why it cannot be. */
+/**
+ * Answered when the sandbox is RUNNING, started or resumed if need be; fails with why it cannot be, and with
+ * `SandboxDeleted` when it was deleted meanwhile.
+ */
 export const ensureRunningUpdate = defineUpdate<SandboxStatus>('ensureRunning');
 
 /** What a host's watcher saw happen to the thing behind a sandbox. */
 export interface SandboxObservation {
-  state: 'running' | 'paused' | 'gone';
+  /** `silent`: it lives and does not answer, for minutes; `answering`: it does again. */
+  state: 'running' | 'paused' | 'gone' | 'silent' | 'answering';
   exitCode?: number | null;
+  /** Which launched thing was seen; left out, whichever it is. */
+  thing?: string;
 }
 export const observedSignal = defineSignal<[SandboxObservation]>('observed');
 

@@ -11,7 +11,7 @@ export const sandboxes = pgTable(
     createdByUserId: text('created_by_user_id'),
     specId: text('spec_id').notNull(),
     status: text('status').$type<SandboxStatus>().notNull(),
-    /** Why it is ERROR or MISSING, for people; secrets masked. */
+    /** Why it is ERROR, MISSING or, without an order of its user, PAUSED; for people, secrets masked. */
     detail: text('detail'),
     /** Host that owns it; null until it is placed. */
     hostId: text('host_id'),
@@ -32,6 +32,10 @@ export const sandboxes = pgTable(
     secretKey: text('secret_key').notNull(),
     /** Last webhook or message; the idle timer reads it. */
     lastActiveAt: time('last_active_at').notNull(),
+    /** When it was let in to run, within the limit of its user; null once its status says how that ended. */
+    slotClaimedAt: time('slot_claimed_at'),
+    /** When it was chosen to sleep for another one of its user. */
+    yieldingAt: time('yielding_at'),
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
     deletedAt: time('deleted_at'),
@@ -41,6 +45,9 @@ export const sandboxes = pgTable(
     index('sandboxes_user_created').on(table.createdByUserId, table.createdAt, table.id),
     index('sandboxes_created').on(table.createdAt, table.id),
     index('sandboxes_host').on(table.hostId),
+    index('sandboxes_user_present')
+      .on(table.createdByUserId, table.createdAt, table.id)
+      .where(sql`deleted_at is null`),
     // Few of many: rows of deleted sandboxes stay for ever.
     index('sandboxes_alive')
       .on(table.hostId, table.id)

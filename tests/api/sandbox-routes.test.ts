@@ -289,6 +289,84 @@ describe('a limit of one running sandbox per user (D24)', () => {
   });
 });
 
+describe('within the limit of a user', () => {
+  const runningRows = async (of: ApiFixture, user: string): Promise<number> => {
+    const { body } = await of.call<Page<SandboxInfo>>('GET', `${BASE}/search`, { user });
+    return body.items.filter(({ status }) => status === 'RUNNING').length;
+  };
+
+  it('a sandbox in which an agent works is never paused: one more is refused for a while', async () => {
+    const limited = await openApi({ maxSandboxesPerUser: 1 });
+    try {
+      const first = await started('ann', limited);
+      limited.conduct.working.add(first);
+      const refusal = await limited.call<Told>('POST', BASE, { user: 'ann', body: {} });
+      expect(refusal.status).toBe(429);
+      expect(Number(refusal.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(refusal.body.detail).toBe(
+        'You have a running sandbox, as many as are allowed, and no idle one among them: pause or delete one, then try again.',
+      );
+      const { body } = await limited.call<Page<SandboxInfo>>('GET', `${BASE}/search`, { user: 'ann' });
+      expect(body.items).toMatchObject([{ id: first, status: 'RUNNING' }]);
+      limited.conduct.working.clear();
+      const second = await started('ann', limited);
+      expect(await statusOf(first, 'ann', limited)).toBe('PAUSED');
+      expect((await limited.sandboxes.read(first))?.detail).toContain('another sandbox of its user');
+      // Neither is what was marked for sleep, or let in, counted in for ever.
+      expect((await call('POST', `/${first}/resume`, 'ann', limited)).status).toBe(200);
+      await becomes(first, 'RUNNING', 'ann', limited);
+      expect(await statusOf(second, 'ann', limited)).toBe('PAUSED');
+      expect((await limited.sandboxes.read(first))?.detail).toBeNull();
+    } finally {
+      await limited.close();
+    }
+  });
+
+  it('several that are resumed at once never run in greater number', async () => {
+    const limited = await openApi({ maxSandboxesPerUser: 2 });
+    try {
+      const ids: string[] = [];
+      for (let count = 0; count < 4; count++) ids.push(await started('ann', limited));
+      for (const id of ids) await call('POST', `/${id}/pause`, 'ann', limited);
+      let most = 0;
+      const answers = Promise.all(ids.map((id) => call('POST', `/${id}/resume`, 'ann', limited)));
+      let done = false;
+      void answers.finally(() => (done = true));
+      while (!done) most = Math.max(most, await runningRows(limited, 'ann'));
+      for (const { status } of await answers) expect([200, 429]).toContain(status);
+      await vi.waitFor(async () => {
+        const now = await runningRows(limited, 'ann');
+        most = Math.max(most, now);
+        expect(now).toBe(2);
+      }, 20_000);
+      expect(most).toBe(2);
+    } finally {
+      await limited.close();
+    }
+  });
+
+  it('nothing is paused under the policy that refuses', async () => {
+    const strict = await openApi({ maxSandboxesPerUser: 1, limitPolicy: 'refuse' });
+    try {
+      const first = await started('ann', strict);
+      const refusal = await strict.call<Told>('POST', BASE, { user: 'ann', body: {} });
+      expect(refusal.status).toBe(429);
+      expect(refusal.headers.get('retry-after')).not.toBeNull();
+      expect(await statusOf(first, 'ann', strict)).toBe('RUNNING');
+      await call('POST', `/${first}/pause`, 'ann', strict);
+      const second = await started('ann', strict);
+      expect((await call('POST', `/${first}/resume`, 'ann', strict)).status).toBe(429);
+      expect(await statusOf(first, 'ann', strict)).toBe('PAUSED');
+      await call('DELETE', `/${second}`, 'ann', strict);
+      expect((await call('POST', `/${first}/resume`, 'ann', strict)).status).toBe(200);
+      await becomes(first, 'RUNNING', 'ann', strict);
+      expect(await started('bob', strict)).not.toBe(first); // others have a limit of their own
+    } finally {
+      await strict.close();
+    }
+  });
+});
+
 describe('without a worker', () => {
   it('an order is taken all the same, and carried out by the next one', async () => {
     const lonely = await openApi({ deadlines: { accept: 1_500, obey: 1_000 } });

@@ -8,13 +8,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { AgentServerClient } from '../../agent-server/client.js';
 import type { AgentEvent } from '../../agent-server/schemas.js';
-import type {
-  SandboxBackend,
-  SandboxCondition,
-  SandboxHandle,
-  SandboxLaunch,
-} from '../../sandboxes/backend.js';
-import { createHostWatcher } from '../../sandboxes/host-watcher.js';
+import type { SandboxBackend, SandboxHandle, SandboxLaunch } from '../../sandboxes/backend.js';
+import { createHostWatcher, type SandboxChange } from '../../sandboxes/host-watcher.js';
 import { processesOf } from '../../sandboxes/process-tree.js';
 import { awaitReady, SandboxNotReady } from '../../sandboxes/readiness.js';
 import { sandboxPaths } from '../../sandboxes/sandbox-paths.js';
@@ -176,7 +171,7 @@ describe('a sandbox', () => {
       });
       await expect(lost).rejects.toThrow('the worker died');
 
-      const reported: [number, SandboxCondition][] = [];
+      const reported: [number, SandboxChange][] = [];
       const watcher = createHostWatcher({
         backend: bench.backend,
         onChange: (_, condition) => void reported.push([Date.now(), condition]),

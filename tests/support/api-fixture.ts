@@ -40,6 +40,7 @@ import { StreamRegistry } from '../../api/start-stream.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, startTaskWorkflowId, TASK_QUEUE } from '../../contract/ids.js';
 import { CallbackRepository } from '../../db/callback-repository.js';
+import type { SandboxLimitPolicy } from '../../contract/sandbox.js';
 import { ConversationDeletion } from '../../db/conversation-deletion.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
@@ -47,6 +48,7 @@ import type { Database } from '../../db/database.js';
 import { createNotificationHub, type NotificationHub } from '../../db/notifications.js';
 import { PendingMessageRepository } from '../../db/pending-message-repository.js';
 import { MaintenanceRepository } from '../../db/maintenance-repository.js';
+import { SandboxSlots, type SandboxSlotSettings } from '../../db/sandbox-slots.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
@@ -82,6 +84,8 @@ export class Conduct {
   failing: string | null = null;
   /** Starts whose conversations were taken out of their sandboxes. */
   readonly discarded: string[] = [];
+  /** Sandboxes in which an agent works. */
+  readonly working = new Set<string>();
   /** Fails the boots of sandboxes with this reason. */
   failBoot: string | null = null;
 
@@ -134,10 +138,12 @@ let bundle: ReturnType<typeof bundleWorkflows> | undefined;
 
 export interface ApiSettings extends ActorSettings {
   maxSandboxesPerUser?: number;
+  limitPolicy?: SandboxLimitPolicy;
 }
 
 export async function openApi({
   maxSandboxesPerUser = 0,
+  limitPolicy = 'pause-oldest-idle',
   ...settings
 }: ApiSettings = {}): Promise<ApiFixture> {
   const [connection, temporal, workflowBundle, agentServer] = await Promise.all([
@@ -147,6 +153,7 @@ export async function openApi({
     new FakeAgentServer().listen(),
   ]);
   const { database } = connection;
+  const slots = { maxPerUser: maxSandboxesPerUser, policy: limitPolicy };
   const logged: string[] = [];
   const logger: Logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) });
   const hub = createNotificationHub({ url: connection.url, logger });
@@ -170,7 +177,7 @@ export async function openApi({
       streams,
       messageWaker,
       actors,
-      maxSandboxesPerUser,
+      slots,
     }),
     auth,
     logger,
@@ -183,7 +190,7 @@ export async function openApi({
     conduct,
     agentServer,
     deletions,
-    maxSandboxesPerUser,
+    slots,
   };
   const [server, firstWorkers] = await Promise.all([
     startServer(app, { host: '127.0.0.1', port: 0 }),
@@ -227,19 +234,11 @@ interface Composition {
   streams: StreamRegistry;
   messageWaker: ConversationWaker;
   actors: Actors;
-  maxSandboxesPerUser: number;
+  slots: SandboxSlotSettings;
 }
 
 /** As the product's composition root does it. */
-function routesOver({
-  database,
-  logger,
-  hub,
-  streams,
-  messageWaker,
-  actors,
-  maxSandboxesPerUser,
-}: Composition) {
+function routesOver({ database, logger, hub, streams, messageWaker, actors, slots }: Composition) {
   const vault = testVault;
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
@@ -295,9 +294,8 @@ function routesOver({
       sandboxes,
       list: sandboxList,
       limit: createSandboxLimit({
-        sandboxes: sandboxList,
+        slots: new SandboxSlots(database, slots),
         actors,
-        maxPerUser: maxSandboxesPerUser,
         logger,
       }),
       actors,
@@ -317,7 +315,7 @@ interface Work {
   conduct: Conduct;
   agentServer: FakeAgentServer;
   deletions: FakeConversation;
-  maxSandboxesPerUser: number;
+  slots: SandboxSlotSettings;
 }
 
 async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
@@ -346,7 +344,7 @@ async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
 }
 
 /** SQL steps are the product's; the phases that need an agent-server do nothing, or what the test says. */
-function generalActivities({ temporal, database, conduct, deletions, maxSandboxesPerUser }: Work) {
+function generalActivities({ temporal, database, conduct, deletions, slots }: Work) {
   const startTasks = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
@@ -359,8 +357,7 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
     release: new SandboxRelease(database),
     startTasks,
     awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(temporal.client, startTaskWorkflowId(taskId), signal),
-    list: new SandboxReadModel(database),
-    maxPerUser: maxSandboxesPerUser,
+    slots: new SandboxSlots(database, slots),
   });
   return {
     ...createActorSweepActivities({ sandboxes, actors, logger }),
@@ -391,7 +388,8 @@ function generalActivities({ temporal, database, conduct, deletions, maxSandboxe
       log: { warn: () => undefined },
       arrivalTimes: { quiet: 300, look: 20 },
     }),
-    ...createSandboxRowActivities({ sandboxes }),
+    ...createSandboxRowActivities({ sandboxes, idlePauseMs: 0 }),
+    catchUpSandbox: () => Promise.resolve(),
     ...createStartTaskActivities({
       database,
       startTasks,
@@ -451,9 +449,9 @@ function hostActivities({ database, conduct, agentServer }: Work) {
       });
       return { outcome: 'running' as const, hostId: HOST };
     },
-    suspend: async () => {
+    suspend: async (sandboxId: string, { mode }: { mode: string }) => {
       await conduct.phase('suspend');
-      return { state: 'paused' as const };
+      return { state: mode !== 'ordered' && conduct.working.has(sandboxId) ? 'busy' : 'paused' };
     },
     awaken: () => Promise.resolve({ state: 'running' as const }),
     destroy: () => conduct.phase('destroy'),

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SandboxCondition, SandboxHandle } from '../../../sandboxes/backend.js';
-import { createHostWatcher } from '../../../sandboxes/host-watcher.js';
+import { createHostWatcher, type SandboxChange } from '../../../sandboxes/host-watcher.js';
 
 const handle: SandboxHandle = {
   backend: 'process',
@@ -13,9 +13,9 @@ const PAUSED: SandboxCondition = { state: 'paused' };
 const GONE: SandboxCondition = { state: 'gone', exitCode: 137 };
 
 /** A watcher over conditions that the test sets, with what it reported. */
-function watching(onChange?: (id: string, condition: SandboxCondition) => Promise<void>) {
+function watching(onChange?: (id: string, condition: SandboxChange) => Promise<void>) {
   const conditions = new Map<string, SandboxCondition | Error>();
-  const reported: [string, SandboxCondition][] = [];
+  const reported: [string, SandboxChange][] = [];
   const errors: string[] = [];
   const inspect = vi.fn(async (id: string) => {
     const condition = conditions.get(id) ?? RUNNING;
@@ -122,7 +122,7 @@ describe('the watcher of a host', () => {
 
   it('keeps quiet about a change that was made while it looked', async () => {
     let answer: (condition: SandboxCondition) => void = () => undefined;
-    const reported: SandboxCondition[] = [];
+    const reported: SandboxChange[] = [];
     const watcher = createHostWatcher({
       backend: { inspect: () => new Promise<SandboxCondition>((resolve) => (answer = resolve)) },
       onChange: (_, condition) => void reported.push(condition),
@@ -135,6 +135,53 @@ describe('the watcher of a host', () => {
     answer(PAUSED);
     await vi.advanceTimersByTimeAsync(0);
     expect(reported).toEqual([]);
+    await watcher.stop();
+  });
+
+  it('reports silence only after several questions in a row, and an answer at once', async () => {
+    const reported: SandboxChange['state'][] = [];
+    let answers = true;
+    const isAnswering = vi.fn(() => Promise.resolve(answers));
+    const watcher = createHostWatcher({
+      backend: { inspect: async () => RUNNING },
+      onChange: (_, { state }) => void reported.push(state),
+      onError: () => undefined,
+      liveness: { isAnswering, everyMs: 20_000, patience: 3 },
+    });
+    watcher.watch('a', handle, 'running');
+    await vi.advanceTimersByTimeAsync(60_000);
+    const asked = isAnswering.mock.calls.length;
+    expect(asked).toBeGreaterThan(0);
+    expect(asked).toBeLessThanOrEqual(3); // far less often than it looks
+    answers = false;
+    await vi.advanceTimersByTimeAsync(42_000);
+    answers = true; // it was merely busy
+    await vi.advanceTimersByTimeAsync(21_000);
+    answers = false;
+    await vi.advanceTimersByTimeAsync(42_000);
+    expect(reported).toEqual([]);
+    await vi.advanceTimersByTimeAsync(63_000);
+    expect(reported).toEqual(['silent']);
+    answers = true;
+    await vi.advanceTimersByTimeAsync(21_000);
+    expect(reported).toEqual(['silent', 'answering']);
+    await watcher.stop();
+  });
+
+  it('expects no answer of what is frozen, and looks on while one is awaited', async () => {
+    const reported: SandboxChange['state'][] = [];
+    let condition: SandboxCondition = RUNNING;
+    const watcher = createHostWatcher({
+      backend: { inspect: async () => condition },
+      onChange: (_, { state }) => void reported.push(state),
+      onError: () => undefined,
+      liveness: { isAnswering: () => new Promise(() => undefined), everyMs: 1_000, patience: 1 },
+    });
+    watcher.watch('a', handle, 'running');
+    await vi.advanceTimersByTimeAsync(10_000);
+    condition = PAUSED;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(reported).toEqual(['paused']);
     await watcher.stop();
   });
 });
