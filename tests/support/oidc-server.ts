@@ -79,7 +79,7 @@ export class OidcServer {
           grant_types: ['authorization_code', 'refresh_token'],
         },
       ],
-      jwks: { keys: [jwk as { kty: 'RSA'; n: string; e: string }] },
+      jwks: { keys: [jwk] },
       cookies: { keys: ['a key of the tests'] },
       claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
       scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],

@@ -1,5 +1,6 @@
 /** The boundaries of the identity design: what no route takes and no table of conversations holds. */
-import { getTableColumns, getTableName, isTable } from 'drizzle-orm';
+import { is } from 'drizzle-orm';
+import { getTableConfig, PgTable } from 'drizzle-orm/pg-core';
 import { describe, expect, it } from 'vitest';
 import { openApiDocument } from '../../../api/openapi.js';
 import * as schema from '../../../db/schema/index.js';
@@ -75,7 +76,9 @@ describe('no route', () => {
 });
 
 describe('no table', () => {
-  const tables = Object.values(schema).filter((value) => isTable(value));
+  const tables = Object.values(schema).flatMap((value) =>
+    is(value, PgTable) ? [getTableConfig(value)] : [],
+  );
   /** Those that say who somebody is; everything else belongs to users and to nothing else. */
   const IDENTITY = new Set([
     'users',
@@ -89,11 +92,11 @@ describe('no table', () => {
   it('of things that people make has an organization id', () => {
     expect(tables.length).toBeGreaterThan(10);
     const holding = tables
-      .filter((table) => !IDENTITY.has(getTableName(table)))
+      .filter(({ name }) => !IDENTITY.has(name))
       .flatMap((table) =>
-        Object.values(getTableColumns(table))
+        table.columns
           .filter(({ name }) => /(^|_)org(s|anizations?)?(_|$)/.test(name))
-          .map(({ name }) => `${getTableName(table)}.${name}`),
+          .map(({ name }) => `${table.name}.${name}`),
       );
     expect(holding).toEqual([]);
   });
