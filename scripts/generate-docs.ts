@@ -3,12 +3,14 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { configurationDocument } from '../config/render.js';
+import { securityDocument } from './authorization-table.js';
 import { compatibilityDocument } from './generate-compatibility.js';
 import { statesDocument } from './generate-states.js';
 
 const PAGES: Record<string, () => string> = {
   'docs/compatibility.md': compatibilityDocument,
   'docs/configuration.md': configurationDocument,
+  'docs/security.md': securityDocument,
   'docs/states.md': statesDocument,
 };
 

@@ -23,10 +23,14 @@ export interface IdentityServer {
 
 export const MASTER_KEY = 'a master key that is long enough for the tests';
 
-/** @param database of another server, to run two processes of one product; a new one otherwise. */
+/**
+ * @param database of another server, to run two processes of one product; a new one otherwise.
+ * @param standIns for parts that are not there, such as actors.
+ */
 export async function startIdentityServer(
   env: Record<string, string>,
   database?: { url: string },
+  standIns: (core: Core) => Record<string, unknown> = () => ({}),
 ): Promise<IdentityServer & { database: { url: string } }> {
   const own = database ? null : await createTestDatabase();
   const { url: databaseUrl } = database ?? own ?? { url: '' };
@@ -39,7 +43,14 @@ export async function startIdentityServer(
   const core = await openCore(config, databaseUrl, { logger, masker: secretsOf(config) });
   const identity = await openIdentity({ config, core, logger });
   const { app } = createApp({
-    routes: apiRoutes({ ...NO_TEMPORAL, config, core, identity, logger } as unknown as ApiParts),
+    routes: apiRoutes({
+      ...NO_TEMPORAL,
+      ...standIns(core),
+      config,
+      core,
+      identity,
+      logger,
+    } as unknown as ApiParts),
     auth: identity.auth,
     logger,
     server: config.server,

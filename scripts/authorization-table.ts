@@ -1,0 +1,193 @@
+/**
+ * Who gets what from which route: `tests/api/authorization-table.test.ts` asks every route as every one of these
+ * callers, and `docs/security.md` shows the table. A route that is not in it fails the test.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** Callers, in the order of the columns, and what the page says of them. */
+export const CALLERS = {
+  none: 'no credentials',
+  wrong: 'wrong ones',
+  expired: 'expired ones',
+  stranger: 'another user',
+  colleague: 'another user, same organization',
+  owner: 'owner',
+  running: 'session key of a running sandbox of the owner',
+  paused: 'session key of a paused one',
+  service: 'service key',
+} as const;
+export type Caller = keyof typeof CALLERS;
+
+export interface AuthorizationRow {
+  /** `METHOD path`, the path as in the OpenAPI document. */
+  route: string;
+  expected: Record<Caller, number>;
+  /** What the test sends; parameters in braces are the owner's things. */
+  query?: string;
+  body?: unknown;
+}
+
+type Sent = Pick<AuthorizationRow, 'query' | 'body'>;
+type People = 'stranger' | 'colleague' | 'owner';
+
+const everybody = (status: number): Record<Caller, number> => ({
+  none: status,
+  wrong: status,
+  expired: status,
+  stranger: status,
+  colleague: status,
+  owner: status,
+  running: status,
+  paused: status,
+  service: status,
+});
+
+/** Routes for users: no key of a sandbox or of a service opens them. */
+const user = (route: string, people: Record<People, number>, sent: Sent = {}): AuthorizationRow => ({
+  route,
+  expected: { ...everybody(401), ...people },
+  ...sent,
+});
+/** Lists, and what is everybody's own: the answer is about the caller. */
+const own = (route: string, sent: Sent = {}, status = 200): AuthorizationRow =>
+  user(route, { stranger: status, colleague: status, owner: status }, sent);
+/** Members of the organization see it, and only the owner gives it orders. */
+const ordered = (route: string, sent: Sent = {}, status = 200): AuthorizationRow =>
+  user(route, { stranger: 404, colleague: 403, owner: status }, sent);
+/** Not even members of the organization know of it. */
+const secret = (route: string, sent: Sent = {}): AuthorizationRow =>
+  user(route, { stranger: 404, colleague: 404, owner: 200 }, sent);
+const open = (route: string, status = 200): AuthorizationRow => ({ route, expected: everybody(status) });
+/** By the session key of a sandbox and nothing else. */
+const sandbox = (route: string, paused: number, sent: Sent = {}): AuthorizationRow => ({
+  route,
+  expected: { ...everybody(401), running: 200, paused },
+  ...sent,
+});
+const service = (route: string, sent: Sent = {}): AuthorizationRow => ({
+  route,
+  expected: { ...everybody(401), service: 200 },
+  ...sent,
+});
+
+const V1 = '/api/v1';
+const conversation = `${V1}/app-conversations/{conversation_id}`;
+const pending = `${V1}/conversations/{conversation_id}/pending-messages`;
+const message = { role: 'user', content: [{ type: 'text', text: 'hello' }] };
+const byConversation = { query: 'conversation_id__eq={conversation_id}' };
+const newSecret = { body: { name: 'NEW', value: 'x' } };
+const record = { id: '{conversation_id}', agent: { llm: { model: 'm' } }, workspace: {} };
+
+export const AUTHORIZATION: readonly AuthorizationRow[] = [
+  own(`GET ${V1}/app-conversations/search`),
+  own(`GET ${V1}/app-conversations/count`),
+  own(`GET ${V1}/app-conversations`, { query: 'ids={conversation_id}' }),
+  own(`POST ${V1}/app-conversations`, { body: {} }),
+  own(`POST ${V1}/app-conversations/stream-start`, { body: {} }),
+  ordered(`PATCH ${conversation}`, { body: { title: 'new' } }),
+  ordered(`DELETE ${conversation}`),
+  ordered(`POST ${conversation}/send-message`, { body: message }),
+  own(`GET ${V1}/app-conversations/start-tasks/search`),
+  own(`GET ${V1}/app-conversations/start-tasks/count`),
+  own(`GET ${V1}/app-conversations/start-tasks`, { query: 'ids={task_id}' }),
+  ordered(`POST ${V1}/app-conversations/start-tasks/{task_id}/retry`),
+  ordered(`POST ${pending}`, { body: message }, 201),
+  secret(`GET ${pending}`),
+  secret(`DELETE ${pending}/{message_id}`),
+  own(`GET ${V1}/events/search`, byConversation),
+  own(`GET ${V1}/events/count`, byConversation),
+  own(`GET ${V1}/events`, { query: 'id={conversation_id}' }),
+  own(`GET ${V1}/conversation/{conversation_id}/events/search`),
+  own(`GET ${V1}/conversation/{conversation_id}/events/count`),
+  own(`GET ${V1}/conversation/{conversation_id}/events`, { query: 'id={conversation_id}' }),
+  own(`GET ${V1}/sandboxes/search`),
+  own(`GET ${V1}/sandboxes`, { query: 'id={sandbox_id}' }),
+  own(`POST ${V1}/sandboxes`),
+  ordered(`POST ${V1}/sandboxes/{sandbox_id}/pause`),
+  ordered(`POST ${V1}/sandboxes/{sandbox_id}/resume`),
+  ordered(`DELETE ${V1}/sandboxes/{sandbox_id}`),
+  sandbox(`GET ${V1}/sandboxes/{sandbox_id}/settings/secrets`, 401),
+  sandbox(`GET ${V1}/sandboxes/{sandbox_id}/settings/secrets/{secret_name}`, 401),
+  own(`GET ${V1}/sandbox-specs/search`),
+  own(`GET ${V1}/sandbox-specs`, { query: 'id=spec' }),
+  secret(`GET ${V1}/settings`),
+  own(`POST ${V1}/settings`, { body: { language: 'en' } }),
+  own(`GET ${V1}/settings/agent-schema`),
+  own(`GET ${V1}/settings/conversation-schema`),
+  own('GET /api/settings'),
+  own('POST /api/settings', { body: { language: 'en' } }),
+  own('POST /api/reset-settings', {}, 410),
+  own(`GET ${V1}/secrets/search`),
+  own(`POST ${V1}/secrets`, newSecret, 201),
+  secret(`PUT ${V1}/secrets/{secret_id}`, { body: { name: 'A_SECRET' } }),
+  secret(`DELETE ${V1}/secrets/{secret_id}`),
+  own(`POST ${V1}/secrets/git-providers`, { body: { provider_tokens: { github: { token: 't' } } } }),
+  own(`DELETE ${V1}/secrets/git-providers`),
+  own('GET /api/secrets'),
+  own('POST /api/secrets', { body: { name: 'OTHER', value: 'x' } }, 201),
+  secret('PUT /api/secrets/{secret_id}', { body: { name: 'A_SECRET' } }),
+  secret('DELETE /api/secrets/{secret_id}'),
+  own('POST /api/add-git-providers', { body: { provider_tokens: { github: { token: 't' } } } }),
+  own('POST /api/unset-provider-tokens'),
+  own(`GET ${V1}/users/me`),
+  own('GET /api/options/models'),
+  own('GET /api/options/agents'),
+  own('GET /api/options/security-analyzers'),
+  own('GET /api/keys'),
+  own('POST /api/keys', { body: { name: 'new' } }),
+  secret('DELETE /api/keys/{key_id}'),
+  own('GET /api/auth/session'),
+  own('POST /api/authenticate'),
+  own('POST /api/auth/logout-everywhere'),
+  open('GET /api/auth/login', 303),
+  open('GET /api/auth/callback', 400),
+  open('POST /api/auth/logout'),
+  open('POST /api/logout'),
+  {
+    route: `GET ${V1}/webhooks/secrets`,
+    expected: { ...everybody(401), stranger: 404, colleague: 404, owner: 200 },
+  },
+  sandbox(`POST ${V1}/webhooks/conversations`, 200, { body: record }),
+  sandbox(`POST ${V1}/webhooks/{sandbox_id}/conversations`, 200, { body: record }),
+  sandbox(`POST ${V1}/webhooks/events/{conversation_id}`, 200, { body: [] }),
+  sandbox(`POST ${V1}/webhooks/{sandbox_id}/events/{conversation_id}`, 200, { body: [] }),
+  open('GET /api/service/health'),
+  service('POST /api/service/users/{user_id}/orgs/{org_id}/api-keys', { body: { name: 'nightly' } }),
+  service('DELETE /api/service/users/{user_id}/orgs/{org_id}/api-keys/{key_name}'),
+  { route: `POST ${V1}/temporal-codec/decode`, expected: everybody(401), body: { payloads: [] } },
+  { route: `POST ${V1}/temporal-codec/encode`, expected: everybody(401), body: { payloads: [] } },
+  { route: `GET ${V1}/temporal-codec/sign-in`, expected: everybody(401) },
+  open(`GET ${V1}/web-client/config`),
+  open('GET /api/options/config'),
+  open('GET /alive'),
+  open('GET /health'),
+  open('GET /ready'),
+  open('GET /server_info'),
+];
+
+const BEGIN =
+  '<!-- Made by `npm run docs` from scripts/authorization-table.ts: change that, not this table. -->';
+const END = '<!-- End of what is made. -->';
+
+/** `docs/security.md` with the table as it is now in its place. */
+export function securityDocument(): string {
+  const page = readFileSync(fileURLToPath(new URL('../docs/security.md', import.meta.url)), 'utf8');
+  const [before, rest] = page.split(BEGIN);
+  const after = rest?.split(END)[1];
+  if (before === undefined || after === undefined) {
+    throw new Error(`docs/security.md has lost the place of its table: it is between ${BEGIN} and ${END}`);
+  }
+  return [before.trimEnd(), '', BEGIN, '', ...tableLines(), '', END, after.trimStart()].join('\n');
+}
+
+function tableLines(): string[] {
+  const callers = Object.keys(CALLERS) as Caller[];
+  return [
+    `| route | ${callers.map((caller) => CALLERS[caller]).join(' | ')} |`,
+    `| --- |${' ---: |'.repeat(callers.length)}`,
+    ...AUTHORIZATION.map(
+      ({ route, expected }) => `| \`${route}\` | ${callers.map((caller) => expected[caller]).join(' | ')} |`,
+    ),
+  ];
+}
