@@ -1,7 +1,7 @@
 /** Orders and questions that workflows take: what API, command line and other actors may import of `workflows/`. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { SandboxLetter } from '../contract/sandbox-transitions.js';
 import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
-import type { Letter } from './sandbox/mailbox.js';
 
 /** Names of workflow types: public and permanent. */
 export const START_CONVERSATION_WORKFLOW = 'startConversation';
@@ -16,6 +16,17 @@ export interface StartConversationInput {
 
 /** Answered when the start task is stored in WORKING: from then on it ends in READY or ERROR. */
 export const acceptedUpdate = defineUpdate('accepted');
+
+/** Something to be dealt with; carried over continue-as-new, so members are only ever added, as optional ones. */
+export interface Letter {
+  kind: SandboxLetter;
+  /** What was seen, where the letter tells of it. */
+  observation?: SandboxObservation;
+  /** Why the sandbox shall sleep, for people. */
+  reason?: string;
+  /** Somebody else needs the room: idle or not is asked anew, however short a time it is. */
+  forRoom?: boolean;
+}
 
 /** Where an actor stands; carried over continue-as-new, so members are only ever added, as optional ones. */
 export interface SandboxState {

@@ -29,11 +29,15 @@ describe('a recorded run can be continued by the code of today', () => {
 
   it('and every patch is named by its date', () => {
     const workflows = here('../../workflows');
-    const patches = readdirSync(workflows).flatMap((file) =>
-      [
-        ...readFileSync(`${workflows}/${file}`, 'utf8').matchAll(/(?:deprecatePatch|patched)\(\s*'([^']*)'/g),
-      ].map(([, id]) => id),
-    );
+    const patches = readdirSync(workflows, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap((file) =>
+        [
+          ...readFileSync(`${workflows}/${file}`, 'utf8').matchAll(
+            /(?:deprecatePatch|patched)\(\s*'([^']*)'/g,
+          ),
+        ].map(([, id]) => id),
+      );
     for (const id of patches) expect(id).toMatch(/^20\d\d-(0[1-9]|1[0-2])(-[0-3]\d)?-[a-z]/);
     expect(patches.length).toBeGreaterThan(0);
   });

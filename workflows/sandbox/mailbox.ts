@@ -1,16 +1,7 @@
 import type { SandboxLetter } from '../../contract/sandbox-transitions.js';
-import type { SandboxObservation } from '../messages.js';
+import type { Letter } from '../messages.js';
 
-/** Something to be dealt with; carried over continue-as-new, so members are only ever added, as optional ones. */
-export interface Letter {
-  kind: SandboxLetter;
-  /** What was seen, where the letter tells of it. */
-  observation?: SandboxObservation;
-  /** Why the sandbox shall sleep, for people. */
-  reason?: string;
-  /** Somebody else needs the room: idle or not is asked anew, however short a time it is. */
-  forRoom?: boolean;
-}
+export type { Letter } from '../messages.js';
 
 interface Post<Outcome> {
   letter: Letter;
