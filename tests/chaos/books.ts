@@ -38,8 +38,9 @@ export class Books {
   /** Whose deletion was asked for, answered or not; 32 hex digits. */
   readonly deletedConversations = new Set<string>();
   readonly deletedSandboxes = new Set<string>();
-  /** Conversations and sandboxes whose deletion was answered. */
-  readonly gone = new Set<string>();
+  /** Whose deletion was answered. */
+  readonly goneConversations = new Set<string>();
+  readonly goneSandboxes = new Set<string>();
   /** Tasks whose start was called off. */
   readonly cancelled = new Set<string>();
   /** Sandboxes that clients started by themselves. */

@@ -22,31 +22,35 @@ export function checkMessages(snapshot: Snapshot, books: Books): Violation[] {
 
   const tasks = new Map(snapshot.tasks.map((task) => [task.id, task]));
   const excused = excusedConversations(snapshot, books);
+  const ready = new Map(
+    snapshot.tasks.filter(({ status }) => status === 'READY').map((task) => [task.conversation_id, task]),
+  );
   const unsendable = new Set(
     snapshot.sandboxes.filter((row) => row.deleted || row.status !== 'RUNNING').map(({ id }) => id),
   );
-  const byQueue = new Map<string, AcknowledgedMessage[]>();
+  const acknowledged = new Map<string, AcknowledgedMessage[]>();
   for (const message of books.messages) {
-    const task = tasks.get(message.taskId);
-    if (!task || task.status !== 'READY' || excused.has(task.conversation_id)) continue;
-    const texts = textsOf(heard, task.conversation_id);
-    if (!texts.includes(message.text)) {
-      // What waits in a queue is not lost while its sandbox cannot take it.
-      const waits = message.via === 'pending' && unsendable.has(task.sandbox_id ?? '');
-      if (!waits)
-        found.push({
-          is: 'lost',
-          what: `message ${JSON.stringify(message.text)} (${message.via}) to conversation ${task.conversation_id}`,
-        });
-    }
-    const queue = `${message.via} ${task.conversation_id}`;
-    byQueue.set(queue, [...(byQueue.get(queue) ?? []), message]);
+    // One that was sent to a start which failed goes to the next start of the same conversation.
+    const task = ready.get(tasks.get(message.taskId)?.conversation_id ?? '');
+    // What waits is not lost while its sandbox cannot take it; one that was deleted never will.
+    if (!task || unsendable.has(task.sandbox_id ?? '')) continue;
+    const conversation = task.conversation_id;
+    if (excused.has(conversation)) continue;
+    acknowledged.set(conversation, [...(acknowledged.get(conversation) ?? []), message]);
   }
-  for (const [queue, messages] of byQueue) {
-    const texts = textsOf(heard, queue.split(' ')[1] ?? '');
-    const places = messages.map(({ text }) => texts.indexOf(text)).filter((place) => place >= 0);
-    if (places.some((place, index) => place < (places[index - 1] ?? -1)))
-      found.push({ is: 'lost', what: `order of the messages of ${queue}: ${texts.join(', ')}` });
+  for (const [conversation, messages] of acknowledged) {
+    const texts = textsOf(heard, conversation);
+    const places = messages.map(({ text }) => texts.indexOf(text));
+    messages.forEach(({ text, via }, index) => {
+      if (places[index] !== -1) return;
+      const waiting = snapshot.pending.filter((one) => one.conversation_id === conversation);
+      const queue = waiting.map(({ status, detail }) => `${status}: ${detail ?? ''}`).join('; ');
+      const what = `message ${JSON.stringify(text)} (${via}) to conversation ${conversation}; queue: ${queue}`;
+      found.push({ is: 'lost', what });
+    });
+    const known = places.filter((place) => place >= 0);
+    if (known.some((place, index) => place < (known[index - 1] ?? -1)))
+      found.push({ is: 'lost', what: `order of the messages of ${conversation}: ${texts.join(', ')}` });
   }
   return found;
 }

@@ -119,11 +119,13 @@ function checkDeleted(
   rows: ReadonlyMap<string, SandboxRow>,
 ): Violation[] {
   const found: Violation[] = [];
-  for (const id of books.gone) {
+  for (const id of books.goneSandboxes) {
     const row = rows.get(id);
     if (row && !row.deleted)
       found.push({ is: 'stuck', what: `sandbox ${id} was deleted and is ${row.status}` });
-    if (conversations.some((one) => one.id === id && !one.deleted))
+  }
+  for (const { id, deleted } of conversations) {
+    if (books.goneConversations.has(id) && !deleted)
       found.push({ is: 'stuck', what: `conversation ${id} was deleted and is still there` });
   }
   for (const { id, deleted } of conversations) {

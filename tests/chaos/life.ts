@@ -23,12 +23,17 @@ export async function live(life: PlannedLife, deps: LifeDeps): Promise<void> {
   const { client, books } = deps;
   const sandboxId = life.via === 'own sandbox' ? await startSandbox(deps) : null;
   const request = requestOf(life, deps.repository, sandboxId);
-  const taskId = await start(life, request, deps);
-  if (taskId === null) return;
+  const first = await start(life, request, deps);
+  if (first === null) return;
 
-  const during = perform(life, life.during, { taskId, conversationId: null }, deps);
-  const task = await endOfStart(taskId, client);
+  const during = perform(life, life.during, { taskId: first, conversationId: null }, deps);
+  let taskId = first;
+  let task = await endOfStart(taskId, client);
   await during;
+  if (task?.status === 'ERROR' && !books.cancelled.has(taskId)) {
+    taskId = (await tryAgain(taskId, life, deps)) ?? taskId;
+    task = await endOfStart(taskId, client);
+  }
   if (task?.status !== 'READY' || books.cancelled.has(taskId)) return;
   const conversationId = task.app_conversation_id;
   if (conversationId === null) {
@@ -96,6 +101,26 @@ async function sendStart(
   }
   const reply = await client.send('start', 'POST', '/api/v1/app-conversations', { body: request, headers });
   return { taskId: reply.status === 200 ? (reply.body as StartTask).id : null, reply };
+}
+
+/** @returns the task of the new attempt, null when there is none */
+async function tryAgain(
+  taskId: string,
+  life: PlannedLife,
+  { client, books }: LifeDeps,
+): Promise<string | null> {
+  const path = `/api/v1/app-conversations/start-tasks/${taskId}/retry`;
+  for (let attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+    const { status, body } = await client.send('try a start again', 'POST', path);
+    if (status === 200) {
+      const { id } = body as StartTask;
+      books.accept(id, life.index, null);
+      return id;
+    }
+    if (status !== null && status < 500) return null;
+    await sleep(RETRY_MS * (attempt + 1));
+  }
+  return null;
 }
 
 /** The task at its end; null when the user has lost patience. */
@@ -203,7 +228,8 @@ async function putAway(
   // What was asked for may have been done although no answer came: in doubt it counts as deleted.
   books.deletedSandboxes.add(sandboxId);
   const path = `/api/v1/sandboxes/${sandboxId}`;
-  if (await untilDone(() => client.send('delete a sandbox', 'DELETE', path))) books.gone.add(sandboxId);
+  if (await untilDone(() => client.send('delete a sandbox', 'DELETE', path)))
+    books.goneSandboxes.add(sandboxId);
 }
 
 async function deleteConversation(
@@ -213,7 +239,8 @@ async function deleteConversation(
   const id = conversationId.replaceAll('-', '');
   books.deletedConversations.add(id);
   const path = `/api/v1/app-conversations/${conversationId}`;
-  if (await untilDone(() => client.send('delete a conversation', 'DELETE', path))) books.gone.add(id);
+  if (await untilDone(() => client.send('delete a conversation', 'DELETE', path)))
+    books.goneConversations.add(id);
 }
 
 /** A deletion is asked for until it is answered: 404 says that it is done already. False when it never was. */

@@ -49,6 +49,13 @@ export interface CallbackRow {
   status: string;
 }
 
+export interface PendingRow {
+  id: string;
+  conversation_id: string;
+  status: string;
+  detail: string | null;
+}
+
 export interface Snapshot {
   tasks: TaskRow[];
   sandboxes: SandboxRow[];
@@ -58,8 +65,8 @@ export interface Snapshot {
   results: { callback_id: string; event_id: string }[];
   /** Callbacks that wait. */
   queued: number;
-  /** Messages that wait, null where this version has no such queue. */
-  pending: { key: string; id: string }[] | null;
+  /** Messages that were not delivered, and why. */
+  pending: PendingRow[];
   leases: { sandbox_id: string; port: number }[];
   /** Names of files below the events directory, by conversation. */
   files: Map<string, string[]>;
@@ -101,7 +108,9 @@ export async function takeSnapshot(cluster: Cluster): Promise<Snapshot> {
       ),
       results: await rows('select callback_id, event_id from event_callback_results'),
       queued: Number((await rows<{ n: string }>('select count(*) as n from callback_queue'))[0]?.n ?? 0),
-      pending: null,
+      pending: await rows(
+        "select id, conversation_id, status, detail from pending_messages where status <> 'delivered'",
+      ),
       leases: await rows('select sandbox_id, port from port_leases'),
       files,
       processes: markedProcesses(cluster.hostDirectories).map((one) => ({
