@@ -66,7 +66,8 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
   let accepted = false;
   setHandler(acceptedUpdate, () => condition(() => accepted));
 
-  const { limits, ended } = await acceptStartTask(taskId);
+  // Its row may be there already, from an attempt that was not recorded: a cancellation must not leave it as it is.
+  const { limits, ended } = await CancellationScope.nonCancellable(() => acceptStartTask(taskId));
   accepted = true;
   if (ended) return condition(allHandlersFinished); // asked for again after its end: the row is the answer
 

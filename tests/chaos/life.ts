@@ -41,7 +41,7 @@ export async function live(life: PlannedLife, deps: LifeDeps): Promise<void> {
     return;
   }
   books.conversations.set(taskId, conversationId);
-  books.messages.push({ life: life.index, text: firstText(life), via: 'send-message', taskId });
+  books.messages.unshift({ life: life.index, text: firstText(life), via: 'send-message', taskId });
   await perform(life, life.after, { taskId, conversationId }, deps);
   await putAway(life, conversationId, task.sandbox_id, deps);
 }

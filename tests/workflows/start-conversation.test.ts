@@ -109,6 +109,24 @@ describe('a start', () => {
     expect(phases.calls.some((call) => call.startsWith('releaseSandbox'))).toBe(false);
   });
 
+  it('that is cancelled before anybody has taken it up ends in ERROR as well', async () => {
+    const taskId = randomUUID();
+    const lateQueue = uniqueTaskQueue();
+    const handle = await environment.client.workflow.start(START_CONVERSATION_WORKFLOW, {
+      workflowId: startTaskWorkflowId(taskId),
+      taskQueue: lateQueue,
+      args: [{ taskId }],
+    });
+    await handle.cancel();
+    const late = await createTestWorker(environment, {
+      taskQueue: lateQueue,
+      workflowBundle: bundle,
+      activities: fakes.activities,
+    });
+    await late.runUntil(expect(handle.result()).rejects.toThrow());
+    expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'cancelled', cancelled: true } });
+  });
+
   it('that is cancelled ends in ERROR with detail `cancelled`, and compensates', async () => {
     phases.hanging = 'runSetupScript';
     const taskId = randomUUID();
