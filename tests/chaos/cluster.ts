@@ -9,7 +9,7 @@ import { startEmbeddedPostgres } from '../../cli/embedded/postgres.js';
 import { startEmbeddedTemporal } from '../../cli/embedded/temporal.js';
 import { migrateDatabase } from '../../db/migrate.js';
 import { buildLightAgentServer } from '../support/light-agent-server.js';
-import { engineMember, processMember, type Member } from './members.js';
+import { engineMember, processMember, runToEnd, type Member } from './members.js';
 import { REAL_PREFIX } from './plan.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -41,6 +41,8 @@ export interface Cluster {
   /** PID of the postmaster, null while it is down. */
   postmaster(): number | null;
   members(): Member[];
+  /** Runs a `callboard` command on this installation; its exit code and what it prints. */
+  run(argv: readonly string[]): Promise<{ code: number | null; output: string }>;
   /** Thaws everything and waits until all parts answer. */
   heal(limitMs: number): Promise<void>;
   stop(): Promise<void>;
@@ -149,6 +151,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     postgres: postgres.member,
     postmaster: () => postgres.member.pid,
     members: () => [postgres.member, temporal.member, ...apis, ...workers],
+    run: (argv) =>
+      runToEnd([MAIN, ...argv], { ...common, CALLBOARD_HOST_DIR: hostDirectories[0] ?? directory }),
     async heal(limitMs) {
       for (const member of cluster.members()) member.thaw();
       await Promise.all(urls.map((url) => ready(url, limitMs)));

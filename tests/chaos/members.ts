@@ -148,6 +148,22 @@ export function processMember(
   return new SupervisedMember(name, start, note).run();
 }
 
+/** Runs a program of Node's to its end. */
+export async function runToEnd(
+  argv: readonly string[],
+  env: Record<string, string>,
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [...argv], {
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data: Buffer) => (output += data.toString()));
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { code, output };
+}
+
 /** An embedded server. */
 export async function engineMember<
   E extends { pid: number; exited: Promise<EngineExit>; stop(): Promise<void> },

@@ -21,7 +21,7 @@ export interface Outcome {
 
 /**
  * Heals everything, resumes what can be resumed, and looks until nothing is wrong any more, or time is over: then what
- * is wrong stays so. Nobody does anything meanwhile but the product itself.
+ * is wrong stays so. Nobody does anything meanwhile but the product's own maintenance and `callboard doctor --repair`.
  */
 export async function comeToRest(
   cluster: Cluster,
@@ -34,12 +34,13 @@ export async function comeToRest(
   await cluster.heal(HEAL_MS);
   await untilEnded(cluster, began + patienceMs / 2, note);
   await resumeAll(cluster, client);
-  for (;;) {
+  for (let look = 1; ; look++) {
     const snapshot = await takeSnapshot(cluster);
     const violations = check(snapshot, books);
     const tookMs = Date.now() - began;
     if (!violations.some(mayPass) || tookMs > patienceMs) return { snapshot, violations, tookMs };
     await sweep(cluster, note);
+    if (look % 5 === 1) await doctor(cluster, note);
     note(
       `${violations.length} things are not right yet, the first: ${violations[0]?.is}: ${violations[0]?.what}`,
     );
@@ -57,6 +58,13 @@ async function sweep(cluster: Cluster, note: (line: string) => void): Promise<vo
   } finally {
     await connection.close();
   }
+}
+
+/** Has an operator look: `callboard doctor --repair` puts away what a crash has left half written. */
+async function doctor(cluster: Cluster, note: (line: string) => void): Promise<void> {
+  const { code, output } = await cluster.run(['doctor', '--repair']);
+  const said = output.split('\n').filter((line) => /^✗|repaired/.test(line));
+  note(`doctor ended with ${code ?? 'a signal'}: ${said.join('; ') || 'nothing to do'}`);
 }
 
 /** What was answered wrongly stays so; everything else may still be mended by what is under way. */
