@@ -21,15 +21,12 @@ export const check = (snapshot: Snapshot, books: Books): Violation[] => [
 export function checkStarts({ tasks, conversations, workflows }: Snapshot, books: Books): Violation[] {
   const found: Violation[] = [];
   const byId = new Map(tasks.map((task) => [task.id, task]));
-  const mayBeGone = (taskId: string): boolean => {
-    const conversation = books.conversations.get(taskId)?.replaceAll('-', '');
-    return (
-      books.cancelled.has(taskId) ||
-      (conversation !== undefined && books.deletedConversations.has(conversation))
-    );
-  };
-  for (const { taskId } of books.starts.values()) {
-    if (!byId.has(taskId) && !mayBeGone(taskId))
+  // A deleted conversation takes all its ended starts with it, those that failed before included.
+  const endedLives = new Set(
+    [...books.starts.values()].filter(({ taskId }) => wasDeleted(taskId, books)).map(({ life }) => life),
+  );
+  for (const { taskId, life } of books.starts.values()) {
+    if (!byId.has(taskId) && !endedLives.has(life))
       found.push({ is: 'lost', what: `start task ${taskId} is not there` });
   }
   for (const { id, status, detail, app_conversation_id } of tasks) {
@@ -62,4 +59,13 @@ export function checkStarts({ tasks, conversations, workflows }: Snapshot, books
       found.push({ is: 'stuck', what: `workflow ${id} still runs` });
   }
   return found;
+}
+
+/** Whether the conversation of a start was deleted, before or after it had come to be. */
+function wasDeleted(taskId: string, books: Books): boolean {
+  const conversation = books.conversations.get(taskId)?.replaceAll('-', '');
+  return (
+    books.cancelled.has(taskId) ||
+    (conversation !== undefined && books.deletedConversations.has(conversation))
+  );
 }
