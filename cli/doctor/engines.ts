@@ -1,6 +1,6 @@
 /** PostgreSQL and Temporal: whether they answer, what they are, and whether their clocks agree with ours. */
 import type { Client } from '@temporalio/client';
-import { temporal } from '@temporalio/proto';
+import proto from '@temporalio/proto';
 import type pg from 'pg';
 import { shippedMigrations } from '../../db/migrate.js';
 import { messageOf } from '../user-error.js';
@@ -104,7 +104,7 @@ export async function checkTemporal(client: Client, isEmbedded: boolean, report:
       client.workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: 'callboard' },
-        taskQueueType: temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        taskQueueType: proto.temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
       }),
     );
     const workers = queue.pollers?.length ?? 0;
