@@ -8,6 +8,7 @@ import { startRequests, startTasks } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
 import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
 import { STATUSES_OF_A_START } from '../support/fake-phases.js';
+import { payloadTexts } from '../support/recorded-payloads.js';
 import { insertConversation, newId } from '../support/rows.js';
 
 let api: ApiFixture;
@@ -432,10 +433,7 @@ describe('a start under way', () => {
     });
     await ended(body.id);
     const handle = api.temporal.client.workflow.getHandle(startTaskWorkflowId(body.id));
-    const history = historyToJSON(await handle.fetchHistory());
-    const payloads = [...history.matchAll(/"data":\s*"([^"]+)"/g)].map(([, data]) =>
-      Buffer.from(data ?? '', 'base64').toString(),
-    );
+    const payloads = await payloadTexts(JSON.parse(historyToJSON(await handle.fetchHistory())));
     expect(payloads.join('\n')).toContain(body.id);
     expect(payloads.join('\n')).not.toContain('sensitive words');
   });

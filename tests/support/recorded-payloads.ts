@@ -15,6 +15,16 @@ export async function withoutStacks(value: unknown): Promise<unknown> {
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/** The text of every payload of a history in JSON form, decrypted. */
+export async function payloadTexts(value: unknown): Promise<string[]> {
+  if (typeof value !== 'object' || value === null) return [];
+  if (!('metadata' in value && 'data' in value)) {
+    return (await Promise.all(Object.values(value).map(payloadTexts))).flat();
+  }
+  const payloads = await codec.decode([toBytes(value as JsonPayload)]);
+  return payloads.map(({ data }) => Buffer.from(data ?? []).toString());
+}
+
 interface JsonPayload {
   metadata: Record<string, string>;
   data: string;
