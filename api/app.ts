@@ -12,6 +12,7 @@ import { requestLog } from './middleware/request-log.js';
 import { cacheHeaders, securityHeaders } from './middleware/response-headers.js';
 import { openApiDocument, type OpenApiDocument } from './openapi.js';
 import { registerRoutes } from './register-routes.js';
+import { createRateLimits } from './rate-limits.js';
 import type { RouteDefinition } from './route.js';
 
 export interface AppDeps {
@@ -19,6 +20,8 @@ export interface AppDeps {
   auth: AuthStrategy;
   logger: Logger;
   server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'>;
+  /** How often callers may give orders; absent: as often as they like. */
+  limits?: Config['limits'];
   /** Serves what agent-servers serve; asked after the server's own routes. */
   gateway?: RequestHandler | null;
   /** Told of each request that is more than a look at the server's health. */
@@ -26,7 +29,7 @@ export interface AppDeps {
 }
 
 /** Composes the application; it listens nowhere yet. */
-export function createApp({ routes, auth, logger, server, gateway, onActivity }: AppDeps): {
+export function createApp({ routes, auth, logger, server, limits, gateway, onActivity }: AppDeps): {
   app: Express;
   openApi: OpenApiDocument;
 } {
@@ -50,7 +53,13 @@ export function createApp({ routes, auth, logger, server, gateway, onActivity }:
     response.setHeader('Content-Security-Policy', docsSecurityPolicy);
     response.type('html').send(docsPage(routes));
   });
-  app.use(registerRoutes(routes, { auth, ...server }));
+  app.use(
+    registerRoutes(routes, {
+      auth,
+      ...server,
+      ...(limits ? { limits: createRateLimits(limits) } : {}),
+    }),
+  );
   if (gateway) app.use(gateway);
   app.use(redirectTrailingSlash);
   app.use((_request, response) => sendJson(response, 404, { detail: 'Not Found' }));

@@ -44,6 +44,7 @@ export function codecRoutes({ operator, codec, namespace }: CodecRouteDeps): Rou
       summary: name === 'decode' ? 'Decrypt Temporal payloads' : 'Encrypt Temporal payloads',
       tag: 'Temporal',
       guard: 'self',
+      limit: 'secret',
       responses,
       body: z.unknown(), // looked at when it is known who sends it
       async handle({ body: given, request }) {
@@ -72,6 +73,7 @@ export function codecRoutes({ operator, codec, namespace }: CodecRouteDeps): Rou
       summary: 'Let this browser use the codec endpoint: it asks for the operator key',
       tag: 'Temporal',
       guard: 'self',
+      limit: 'secret',
       responses: {
         200: { description: 'A cookie for some hours.', schema: z.string(), contentType: 'text/plain' },
         401: { description: 'The browser asks for a password: the operator key, with any name.' },

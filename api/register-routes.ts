@@ -6,6 +6,7 @@ import type { UserContext } from '../identity/user-context.js';
 import { sendJson } from './errors.js';
 import { requireOwnPage, type CrossSiteOptions } from './middleware/cross-site.js';
 import { requireInstanceKey } from './middleware/instance-key.js';
+import type { RateLimits } from './rate-limits.js';
 import { readInput, readJsonBody } from './request-input.js';
 import type { RouteDefinition } from './route.js';
 import { RequestValidationError } from './validation-error.js';
@@ -13,6 +14,8 @@ import { RequestValidationError } from './validation-error.js';
 export interface RouteGuards extends CrossSiteOptions {
   auth: AuthStrategy;
   instanceKey: Secret | null;
+  /** Absent: nothing is counted. */
+  limits?: RateLimits;
   /** Largest body of a route that does not say otherwise, in bytes. */
   bodyLimitBytes: number;
 }
@@ -48,6 +51,7 @@ export function registerRoutes(routes: readonly RouteDefinition[], guards: Route
 function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler[] {
   const handle: RequestHandler = async (request, response) => {
     const user = await authenticate(route, request, guards);
+    await guards.limits?.count(route, user, request, response);
     const input = read(route, () => readInput(route, request));
     const answer = await route.handle({ ...input, user, request, response });
     if (answer !== undefined) send(route, response, answer);

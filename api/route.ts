@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { UserContext } from '../identity/user-context.js';
 import type { HttpError } from './http-error.js';
+import type { LimitClass } from './rate-limits.js';
 import type { RequestValidationError } from './validation-error.js';
 
 /**
@@ -45,6 +46,8 @@ export interface RouteDefinition<
   body?: Body;
   /** Largest accepted body in bytes; the server's default otherwise. */
   bodyLimit?: number;
+  /** How its requests are counted, where not as its method says: orders of users as `write`, others not at all. */
+  limit?: LimitClass | 'free';
   /** Tells what is wrong with a body where the contract has other words for it than the usual 422. */
   refuseBody?: (error: RequestValidationError) => HttpError;
   /** By status; the first 2xx is what the returned value is sent with. */

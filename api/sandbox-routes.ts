@@ -110,6 +110,7 @@ function startRoute({
     summary: 'Start a sandbox; answers while it is STARTING',
     tag: 'Sandboxes',
     guard: 'user',
+    limit: 'start',
     query: z.object({ sandbox_spec_id: z.string().optional() }),
     responses: {
       200: { description: 'The new sandbox.', schema: SandboxInfo },
@@ -165,6 +166,7 @@ function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): Rout
       summary: 'Resume a sandbox; running already is fine',
       tag: 'Sandboxes',
       guard: 'user',
+      limit: 'free', // opening a conversation must not wait for anything
       params: Path,
       responses: { ...ORDER_RESPONSES, 429: LIMIT_REACHED },
       async handle({ params, user }) {

@@ -69,6 +69,7 @@ function getOrCreateRoute(deps: ServiceRouteDeps): RouteDefinition {
     summary: 'Get the system key of a name for a user, made if there is none',
     tag: 'Service API',
     guard: 'self',
+    limit: 'secret',
     params: Params,
     body: z.object({ name: ApiKeyName }),
     responses: {
@@ -121,6 +122,7 @@ function deleteRoute(deps: ServiceRouteDeps): RouteDefinition {
     summary: 'Delete a system key',
     tag: 'Service API',
     guard: 'self',
+    limit: 'secret',
     params: Params.extend({ key_name: z.string() }),
     responses: {
       200: { description: 'Deleted.', schema: z.object({ message: z.string() }) },

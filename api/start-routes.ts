@@ -28,6 +28,7 @@ export function startRoutes({
       summary: 'Start a conversation; answers at once with the start task',
       tag: 'Conversations',
       guard: 'user',
+      limit: 'start',
       body: StartRequest,
       responses: { 200: { description: 'The start task.', schema: StartTaskSchema }, ...FAILURES },
       handle: ({ body, user, request }) =>
@@ -39,6 +40,7 @@ export function startRoutes({
       summary: 'Start a conversation and stream its start task at each change of status',
       tag: 'Conversations',
       guard: 'user',
+      limit: 'start',
       body: StartRequest,
       responses: {
         200: {

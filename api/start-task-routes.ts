@@ -34,6 +34,7 @@ export function startTaskRoutes({
       summary: 'Try a start again that ended in ERROR; answers with the new start task',
       tag: 'Start tasks',
       guard: 'user',
+      limit: 'start',
       params: z.object({ task_id: HexUuid }),
       responses: {
         200: {

@@ -105,6 +105,7 @@ export async function startApi({
     auth: identity.auth,
     logger,
     server: config.server,
+    limits: config.limits,
     gateway: gateway.http,
     onActivity: () => monitor.touch(),
   });

@@ -235,6 +235,26 @@ const gateway = z.object({
   }),
 });
 
+const limits = z.object({
+  writesPerMinute: setting(wholeNumber(0, 1_000_000).default(600), {
+    env: ['CALLBOARD_WRITES_PER_MINUTE'],
+    about:
+      'Orders that a signed-in user may give per minute, to each API process; 0 is no limit. Reading is never limited.',
+  }),
+  startsPerMinute: setting(wholeNumber(0, 1_000_000).default(60), {
+    env: ['CALLBOARD_STARTS_PER_MINUTE'],
+    about: 'Conversations and sandboxes that a signed-in user may start per minute; 0 is no limit.',
+  }),
+  signInsPerMinute: setting(wholeNumber(0, 1_000_000).default(300), {
+    env: ['CALLBOARD_SIGN_INS_PER_MINUTE'],
+    about: 'Steps of signing in per minute and address; 0 is no limit.',
+  }),
+  wrongSecretsPerMinute: setting(wholeNumber(0, 1_000_000).default(30), {
+    env: ['CALLBOARD_WRONG_SECRETS_PER_MINUTE'],
+    about: 'Wrong keys of services and operators per minute and address; 0 is no limit.',
+  }),
+});
+
 const maintenance = z.object({
   intervalMinutes: setting(wholeNumber(0, 1440).default(5), {
     env: ['CALLBOARD_MAINTENANCE_MINUTES'],
@@ -474,6 +494,7 @@ export const ConfigSchema = z
     temporal,
     sandboxes,
     gateway,
+    limits,
     maintenance,
     docker,
     remote,

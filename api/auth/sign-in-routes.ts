@@ -34,6 +34,7 @@ function enteringRoutes(deps: SignInRouteDeps): RouteDefinition[] {
       summary: 'Send a browser to sign in',
       tag: 'Signing in',
       guard: 'open',
+      limit: 'signIn',
       query: z.object({
         redirect: z.string().optional(),
         next: z.string().optional(),
@@ -62,6 +63,7 @@ function enteringRoutes(deps: SignInRouteDeps): RouteDefinition[] {
       summary: 'Let in who comes back from the identity provider',
       tag: 'Signing in',
       guard: 'open',
+      limit: 'signIn',
       responses: {
         200: {
           description: 'Signed in; the page goes on to where the person wanted to be.',

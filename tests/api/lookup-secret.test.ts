@@ -74,6 +74,9 @@ describe('the git token of a user', () => {
     const unknownKey = new AccessTokens([{ id: 'other', secret: new Uint8Array(32).fill(3) }]);
     const grant = { userId: 'ada', providerType: 'github' } as const;
     const good = await granted('ada');
+    const [, claims = '', signature = ''] = good.split('.');
+    const header = (fields: Record<string, string>) =>
+      Buffer.from(JSON.stringify(fields)).toString('base64url');
     for (const bad of [
       undefined,
       '',
@@ -81,6 +84,11 @@ describe('the git token of a user', () => {
       'a.b.c',
       `${good}x`,
       good.slice(0, good.lastIndexOf('.') + 1),
+      `${header({ alg: 'none', kid: 'k' })}.${claims}.`,
+      `${header({ alg: 'none', kid: 'k' })}.${claims}.${signature}`,
+      `${header({ alg: 'HS512', kid: 'k' })}.${claims}.${signature}`,
+      `${header({ alg: 'HS256', kid: '../k' })}.${claims}.${signature}`,
+      `${good.split('.')[0]}.${Buffer.from(JSON.stringify({ user_id: 'bob', provider_type: 'github', iat: 0, exp: 4e9 })).toString('base64url')}.${signature}`,
       await other.issue(grant),
       await unknownKey.issue(grant),
       await granted('ada', 'github', new Date(Date.now() - 15 * 24 * 3600 * 1000)),

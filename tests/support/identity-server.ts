@@ -36,7 +36,7 @@ export async function startIdentityServer(
   const { url: databaseUrl } = database ?? own ?? { url: '' };
   const directory = await mkdtemp(join(tmpdir(), 'callboard-identity-'));
   const config = loadConfig({
-    env: { HOME: directory, OH_PERSISTENCE_DIR: directory, JWT_SECRET: MASTER_KEY, ...env },
+    env: { HOME: directory, OH_PERSISTENCE_DIR: directory, JWT_SECRET: MASTER_KEY, ...UNLIMITED, ...env },
   });
   const log: string[] = [];
   const logger: Logger = pino({ level: 'debug' }, { write: (line: string) => void log.push(line) });
@@ -54,6 +54,7 @@ export async function startIdentityServer(
     auth: identity.auth,
     logger,
     server: config.server,
+    limits: config.limits,
   });
   const running = await startServer(app, { host: '127.0.0.1', port: 0 });
   return {
@@ -70,6 +71,9 @@ export async function startIdentityServer(
     },
   };
 }
+
+/** Tests sign in and mistake themselves more often than people do. */
+const UNLIMITED = { CALLBOARD_SIGN_INS_PER_MINUTE: '0', CALLBOARD_WRONG_SECRETS_PER_MINUTE: '0' };
 
 /** What only routes use that these tests never call. */
 const NO_TEMPORAL = { client: {}, actors: {}, hub: {}, streams: {}, waker: {}, monitor: {} };

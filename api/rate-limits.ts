@@ -1,0 +1,81 @@
+/**
+ * How often callers may do what costs something. Reading is never limited: clients that poll share nothing with those
+ * that order, and a conversation that is opened anew waits for nobody.
+ */
+import type { Request, Response } from 'express';
+import { ipKeyGenerator, rateLimit, type RateLimitRequestHandler } from 'express-rate-limit';
+import type { Config } from '../config/config.js';
+import type { UserContext } from '../identity/user-context.js';
+import { HttpError } from './http-error.js';
+import type { RouteDefinition } from './route.js';
+
+/**
+ * What a request is counted as. `write`: orders of a user. `start`: orders that make a sandbox or a conversation.
+ * `signIn`: steps of signing in, by address. `secret`: attempts to guess a secret that a person chose, by address.
+ */
+export type LimitClass = 'write' | 'start' | 'signIn' | 'secret';
+
+/** Counts a request, and refuses one too many. */
+export interface RateLimits {
+  /** @throws {HttpError} 429 with `Retry-After` */
+  count(route: RouteDefinition, user: UserContext, request: Request, response: Response): Promise<void>;
+}
+
+const WINDOW_MS = 60_000;
+
+/** Counts in this process; with several, each lets the same number through. */
+export function createRateLimits(perMinute: Config['limits']): RateLimits {
+  const users = new WeakMap<Request, string>();
+  const limiter = (name: LimitClass, limit: number): RateLimitRequestHandler | null =>
+    limit === 0
+      ? null
+      : rateLimit({
+          windowMs: WINDOW_MS,
+          limit,
+          identifier: name,
+          standardHeaders: 'draft-8',
+          legacyHeaders: false,
+          keyGenerator: (request) => users.get(request) ?? addressOf(request),
+          // Who shows the right secret may do so as often as they like.
+          skipSuccessfulRequests: name === 'secret',
+          requestWasSuccessful: (_request, { statusCode }) => statusCode !== 401,
+          handler: (_request, _response, next) => {
+            next(new HttpError(429, 'Too many requests', { message: 'Too many requests' }));
+          },
+        });
+  const limiters: Record<LimitClass, RateLimitRequestHandler | null> = {
+    write: limiter('write', perMinute.writesPerMinute),
+    start: limiter('start', perMinute.startsPerMinute),
+    signIn: limiter('signIn', perMinute.signInsPerMinute),
+    secret: limiter('secret', perMinute.wrongSecretsPerMinute),
+  };
+
+  return {
+    async count(route, user, request, response) {
+      const name = classOf(route);
+      const limit = name && limiters[name];
+      if (!limit) return;
+      if (name === 'write' || name === 'start') {
+        // Where nobody is known there is one user, whom nothing has to be shared with.
+        if (user.userId === null) return;
+        users.set(request, `user ${user.userId}`);
+      }
+      await new Promise<void>((resolve, reject) => {
+        const next = (error?: unknown): void => {
+          if (error instanceof Error) reject(error);
+          else resolve();
+        };
+        void Promise.resolve(limit(request, response, next)).catch(reject);
+      });
+    },
+  };
+}
+
+/** Orders of users are writes unless their route says more; what is asked for is free. */
+function classOf({ limit, guard, method }: RouteDefinition): LimitClass | null {
+  if (limit !== undefined) return limit === 'free' ? null : limit;
+  return guard === 'user' && method !== 'get' ? 'write' : null;
+}
+
+/** IPv6 callers own whole networks of addresses: those of one network count as one. */
+const addressOf = ({ ip }: Request): string => `address ${ipKeyGenerator(ip ?? '')}`;
