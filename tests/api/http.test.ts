@@ -107,13 +107,17 @@ describe('routes', () => {
     ).toThrow('defined twice');
   });
 
-  it('mark every answer as not to be cached, errors included', async () => {
+  it('mark every answer as not to be cached, framed or run, errors included', async () => {
     for (const path of ['/items', '/nowhere', '/items/']) {
       const { headers } = await server.fetch(path);
       expect(headers.get('cache-control')).toBe('no-cache, no-store, must-revalidate, max-age=0');
       expect(headers.get('pragma')).toBe('no-cache');
       expect(headers.get('expires')).toBe('0');
       expect(headers.get('x-content-type-options')).toBe('nosniff');
+      expect(headers.get('content-security-policy')).toBe(
+        "default-src 'none';frame-ancestors 'none';base-uri 'none'",
+      );
+      expect(headers.get('referrer-policy')).toBe('no-referrer');
       expect(headers.get('x-powered-by')).toBeNull();
       expect(headers.get('etag')).toBeNull();
     }
