@@ -17,6 +17,8 @@ export class SandboxBench {
   readonly host = new FakeHost(`host-${randomUUID()}`);
   readonly taskQueue = uniqueTaskQueue();
 
+  #stopGeneral: () => Promise<void> = () => Promise.resolve();
+
   private constructor(
     readonly environment: TestWorkflowEnvironment,
     private readonly stopWorkers: (() => Promise<void>)[],
@@ -26,11 +28,20 @@ export class SandboxBench {
   static async open(bundle = bundleWorkflows()): Promise<SandboxBench> {
     const [environment, workflowBundle] = await Promise.all([connectTemporal(), bundle]);
     const bench = new SandboxBench(environment, []);
-    await bench.work({ taskQueue: bench.taskQueue, workflowBundle, activities: bench.host.rowActivities });
+    bench.#stopGeneral = await bench.work({
+      taskQueue: bench.taskQueue,
+      workflowBundle,
+      activities: bench.host.rowActivities,
+    });
     for (const taskQueue of [PLACEMENT_TASK_QUEUE, hostTaskQueue(bench.host.hostId)]) {
       await bench.work({ taskQueue, activities: bench.host.hostActivities });
     }
     return bench;
+  }
+
+  /** Ends the worker of the workflows; another may take its place. */
+  stopGeneral(): Promise<void> {
+    return this.#stopGeneral();
   }
 
   /** Starts one more worker; the returned function stops it. */

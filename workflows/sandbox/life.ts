@@ -70,6 +70,7 @@ export async function life(initial: SandboxState): Promise<void> {
   /** The boot or resume that waits or is under way: who needs the sandbox running waits for this one. */
   let starting: { letter: Letter; outcome: Promise<Outcome> } | undefined;
   let deletion: Promise<Outcome> | undefined;
+  let isDealing = false;
   let deleted = false;
 
   function post(letter: Letter): Promise<Outcome> {
@@ -88,6 +89,17 @@ export async function life(initial: SandboxState): Promise<void> {
     return outcome;
   }
 
+  /**
+   * A letter that nobody waits for. What says nothing new is passed over at once: thousands that arrive together would
+   * otherwise be thousands of turns of the loop within one task, for which its time is too short.
+   */
+  function tell(letter: Letter): void {
+    const { to, action } = transition(state.status, letter.kind);
+    const changesNothing = to === state.status && !action && letter.kind !== 'seenRunning';
+    if (changesNothing && !isDealing && mailbox.size === 0) return;
+    if (mailbox.newest()?.kind !== letter.kind) void post(letter);
+  }
+
   // Put in before any handler is set: an update that came with the first task finds a boot to wait for.
   if (state.status === 'STARTING') void post({ kind: 'made' });
   for (const letter of left) void post(letter);
@@ -96,11 +108,11 @@ export async function life(initial: SandboxState): Promise<void> {
   setHandler(observedSignal, (observation) => {
     const isOther =
       observation.thing !== undefined && state.thing !== undefined && observation.thing !== state.thing;
-    if (!isOther && observation.state in SEEN) void post({ kind: SEEN[observation.state], observation });
+    if (!isOther && observation.state in SEEN) tell({ kind: SEEN[observation.state], observation });
   });
   setHandler(sandboxAcceptedUpdate, () => Promise.resolve(state.status));
   for (const order of SANDBOX_ORDERS) {
-    setHandler(sandboxSignal(order), (request?: PauseRequest) => void post(letterOf(order, request)));
+    setHandler(sandboxSignal(order), (request?: PauseRequest) => tell(letterOf(order, request)));
     setHandler(
       sandboxUpdate(order),
       async (request?: PauseRequest) => answerTo(order, await post(letterOf(order, request))),
@@ -187,7 +199,9 @@ export async function life(initial: SandboxState): Promise<void> {
       if (!next) continue;
       const { letter, settle } = next;
       if (letter.kind === 'delete') mailbox.settleAll(GONE);
+      isDealing = true;
       const outcome = await deal(letter);
+      isDealing = false;
       if (letter.kind === 'idle') idleWatch.end();
       if (letter.kind === 'seenRunning' && state.status === 'RUNNING') {
         // Somebody looks after it again: there may be events that nobody has heard, and other settings.

@@ -26,6 +26,11 @@ export class Mailbox<Outcome> {
     return this.#posts.splice(Math.max(deletion, 0), 1)[0];
   }
 
+  /** The one that came last and has not been dealt with. */
+  newest(): Letter | undefined {
+    return this.#posts.at(-1)?.letter;
+  }
+
   has(kind: SandboxLetter): boolean {
     return this.#posts.some(({ letter }) => letter.kind === kind);
   }
