@@ -4,6 +4,7 @@ import { commandLineOf } from '../../cli/embedded/process-identity.js';
 import { recordedAgents } from './agent-processes.js';
 import type { Cluster } from './cluster.js';
 import { childrenOf, signal, type Member } from './members.js';
+import type { PlanClock } from './plan-clock.js';
 import type { FaultKind, PlannedFault } from './plan.js';
 
 /** A fault that was injected. */
@@ -19,7 +20,7 @@ export interface Injected {
 export interface FaultInjector {
   readonly injected: readonly Injected[];
   /** Injects all faults of the plan; resolves when the last one is over. */
-  run(faults: readonly PlannedFault[], startedAt: number): Promise<void>;
+  run(faults: readonly PlannedFault[], clock: PlanClock): Promise<void>;
 }
 
 export function createFaultInjector(cluster: Cluster, note: (line: string) => void): FaultInjector {
@@ -117,10 +118,10 @@ export function createFaultInjector(cluster: Cluster, note: (line: string) => vo
 
   return {
     injected,
-    async run(faults, startedAt) {
+    async run(faults, clock) {
       await Promise.all(
         faults.map(async (fault) => {
-          await sleep(Math.max(0, startedAt + fault.at - Date.now()));
+          await clock.reach(fault.at);
           await inject(fault);
         }),
       );

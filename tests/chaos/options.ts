@@ -7,7 +7,7 @@ export interface ChaosOptions {
   faults: number;
   /** How many of the starts get the real agent-server. */
   real: number;
-  /** Over how many minutes starts and faults are spread. */
+  /** Over how many minutes starts and faults are spread; more on a machine that cannot follow. */
   minutes: number;
   /** Machines the workers stand for: 1, both own the same sandboxes; 2, each its own. */
   hosts: 1 | 2;

@@ -1,6 +1,5 @@
 /** One run: plan, installation, users and faults at the same time, rest, report. */
 import { rmSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { startGitServer } from '../support/git-server.js';
 import { finish, startScriptedLlm } from '../support/scripted-llm.js';
@@ -12,6 +11,7 @@ import { createFaultInjector } from './faults.js';
 import { live } from './life.js';
 import { signal } from './members.js';
 import type { ChaosOptions } from './options.js';
+import { startPlanClock } from './plan-clock.js';
 import { makePlan } from './plan.js';
 import { reportOf } from './report.js';
 import { comeToRest } from './rest.js';
@@ -67,11 +67,12 @@ export async function runChaos(options: ChaosOptions, parts: ChaosParts): Promis
 
     const startedAt = Date.now();
     const users = pLimit(USERS);
+    const clock = startPlanClock(() => users.pendingCount > 0);
     let ended = 0;
     await Promise.all([
-      injector.run(plan.faults, startedAt),
+      injector.run(plan.faults, clock),
       ...plan.lives.map(async (life) => {
-        await sleep(Math.max(0, startedAt + life.at - Date.now()));
+        await clock.reach(life.at);
         await users(() => live(life, { client, books, repository: REPOSITORY }));
         if (++ended % 25 === 0) note(`${ended} users are done`);
       }),
