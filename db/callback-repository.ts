@@ -155,6 +155,7 @@ export class CallbackRepository {
     const now = new Date();
     const { callback, eventId, ordinal } = queued;
     await this.database.transaction(async (tx) => {
+      await lockConversationEvents(tx, callback.conversationId);
       const [mine] = await tx
         .delete(callbackQueue)
         .where(eq(callbackQueue.ordinal, ordinal))

@@ -1,4 +1,5 @@
 import { and, eq, inArray, isNotNull, isNull, or, sql } from 'drizzle-orm';
+import { lockConversationEvents } from './callback-repository.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { ownedBy, type VisibleUsers } from './paging.js';
@@ -41,6 +42,8 @@ export class ConversationDeletion {
         if (liveTaskIds.length > 0) await forgetMessages(tx, [conversationId]);
         return liveTaskIds.length > 0 ? { conversationIds, liveTaskIds } : null;
       }
+      // Callbacks and arriving events take the same locks, always before the rows; in one order, whoever comes first.
+      for (const id of conversationIds.toSorted()) await lockConversationEvents(tx, id);
       const live = await tx
         .select({ id: startTasks.id })
         .from(startTasks)

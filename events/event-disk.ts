@@ -61,11 +61,15 @@ export const systemDisk: EventDisk = {
   removeTree: (path) => rm(path, { recursive: true, force: true }),
 };
 
+/** The file or directory is not there. */
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT';
+
 async function unlessMissing<Result>(look: () => Promise<Result>): Promise<Result | null> {
   try {
     return await look();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (isMissing(error)) return null;
     throw error;
   }
 }

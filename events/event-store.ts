@@ -8,7 +8,7 @@ import type { Database } from '../db/database.js';
 import type { VisibleUsers } from '../db/paging.js';
 import { conversations, eventIndex } from '../db/schema/index.js';
 import { createHealer, readIndexed, type DamagedEvent } from './damage.js';
-import type { EventDisk } from './event-disk.js';
+import { isMissing, type EventDisk } from './event-disk.js';
 import { EventFiles } from './event-files.js';
 import {
   addToIndex,
@@ -66,14 +66,19 @@ export function createEventStore({ directory, database, disk, onDamage }: EventS
     batches: readonly ArrivedEvent[][],
   ): Promise<IngestResult[]> {
     const all = batches.flat();
-    await files.makeDurable(conversationId);
+    const lost = await files.makeDurable(conversationId).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+      return error; // the directory is there no more
+    });
     const { added, queued } = await database.transaction(async (tx) => {
       await lockConversationEvents(tx, conversationId);
       const [row] = await tx
         .select({ deletedAt: conversations.deletedAt })
         .from(conversations)
         .where(eq(conversations.id, conversationId));
-      return row?.deletedAt ? { added: null, queued: 0 } : addToIndex(tx, conversationId, all);
+      if (row?.deletedAt) return { added: null, queued: 0 };
+      if (lost) throw lost;
+      return addToIndex(tx, conversationId, all);
     });
     if (added === null) {
       // Deleted while these came in: its actor may have removed the directory before they were written.

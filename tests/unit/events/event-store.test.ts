@@ -10,6 +10,7 @@ import type { AgentEvent, EventSortOrder } from '../../../contract/event.js';
 import { CallbackRepository } from '../../../db/callback-repository.js';
 import { ConversationRepository } from '../../../db/conversation-repository.js';
 import * as schema from '../../../db/schema/index.js';
+import { systemDisk } from '../../../events/event-disk.js';
 import type { EventQuery } from '../../../events/event-index.js';
 import { createEventStore, type EventStore } from '../../../events/event-store.js';
 import { incomingEvent } from '../../../events/incoming-event.js';
@@ -348,6 +349,28 @@ describe('what a caller may see', () => {
       sql`select 1 from event_index where conversation_id = ${conversation}`,
     );
     expect(rows).toEqual([]);
+  });
+
+  it.each([
+    ['answered when the conversation is being deleted', true],
+    ['refused when it is not', false],
+  ])('whose directory vanishes while they come in is %s', async (_what, isDeleted) => {
+    const conversation = await newConversation();
+    if (isDeleted) await conversations.markDeleted(conversation);
+    const beside = createEventStore({
+      directory,
+      database: connection.database,
+      disk: {
+        ...systemDisk,
+        syncDirectory: async (path) => {
+          if (path.endsWith(conversation)) await systemDisk.removeTree(path);
+          await systemDisk.syncDirectory(path);
+        },
+      },
+    });
+    const ingested = beside.ingest(conversation, [incomingEvent(event())]);
+    if (isDeleted) expect((await ingested).stored).toEqual([]);
+    else await expect(ingested).rejects.toThrow('ENOENT');
   });
 });
 
