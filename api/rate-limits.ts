@@ -7,13 +7,7 @@ import { ipKeyGenerator, rateLimit, type RateLimitRequestHandler } from 'express
 import type { Config } from '../config/config.js';
 import type { UserContext } from '../identity/user-context.js';
 import { HttpError } from './http-error.js';
-import type { RouteDefinition } from './route.js';
-
-/**
- * What a request is counted as. `write`: orders of a user. `start`: orders that make a sandbox or a conversation.
- * `signIn`: steps of signing in, by address. `secret`: attempts to guess a secret that a person chose, by address.
- */
-export type LimitClass = 'write' | 'start' | 'signIn' | 'secret';
+import type { LimitClass, RouteDefinition } from './route.js';
 
 /** Counts a request, and refuses one too many. */
 export interface RateLimits {

@@ -3,7 +3,6 @@ import type { Request, Response } from 'express';
 import type { z } from 'zod';
 import type { UserContext } from '../identity/user-context.js';
 import type { HttpError } from './http-error.js';
-import type { LimitClass } from './rate-limits.js';
 import type { RequestValidationError } from './validation-error.js';
 
 /**
@@ -11,6 +10,12 @@ import type { RequestValidationError } from './validation-error.js';
  * `self` = the handler authenticates (webhooks by session key, secrets by access token).
  */
 export type Guard = 'user' | 'open' | 'self';
+
+/**
+ * What a request is counted as. `write`: orders of a user. `start`: orders that make a sandbox or a conversation.
+ * `signIn`: steps of signing in, by address. `secret`: attempts to guess a secret that a person chose, by address.
+ */
+export type LimitClass = 'write' | 'start' | 'signIn' | 'secret';
 
 export interface RouteResponse {
   description: string;

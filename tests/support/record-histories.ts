@@ -20,6 +20,7 @@ import {
   CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
   ensureRunningUpdate,
+  MAINTENANCE_WORKFLOW,
   observedSignal,
   runEndedSignal,
   SANDBOX_WORKFLOW,
@@ -52,14 +53,26 @@ const workflowBundle = await bundleWorkflows();
 const host = new FakeHost('recorded-host');
 const phases = new FakePhases();
 const conversation = new FakeConversation();
+const counted = () => Promise.resolve({ repaired: 1 });
+const sweeps = {
+  sweepStarts: counted,
+  sweepConversations: counted,
+  sweepSandboxActors: counted,
+  reconcileRunningSandboxes: counted,
+  expireRecords: counted,
+  sandboxHosts: () => Promise.resolve([host.hostId]),
+};
 const workers = await Promise.all([
   createTestWorker(environment, {
     taskQueue: TASK_QUEUE,
     workflowBundle,
-    activities: { ...host.rowActivities, ...phases.activities, ...conversation.activities },
+    activities: { ...host.rowActivities, ...phases.activities, ...conversation.activities, ...sweeps },
   }),
   createTestWorker(environment, { taskQueue: PLACEMENT_TASK_QUEUE, activities: host.hostActivities }),
-  createTestWorker(environment, { taskQueue: hostTaskQueue(host.hostId), activities: host.hostActivities }),
+  createTestWorker(environment, {
+    taskQueue: hostTaskQueue(host.hostId),
+    activities: { ...host.hostActivities, sweepHost: counted },
+  }),
 ]);
 const runs = workers.map((worker) => worker.run());
 const { workflow } = environment.client;
@@ -127,6 +140,15 @@ await record('conversation--callbacks-and-deletion', async (id) => {
   await workflow.signalWithStart(CONVERSATION_WORKFLOW, { ...options, signal: runEndedSignal });
   await workflow.signalWithStart(CONVERSATION_WORKFLOW, { ...options, signal: conversationDeletedSignal });
   return options.workflowId;
+});
+
+await record('maintenance--round', async (id) => {
+  const handle = await workflow.start(MAINTENANCE_WORKFLOW, {
+    workflowId: `maintenance/${id}`,
+    taskQueue: TASK_QUEUE,
+    args: [],
+  });
+  return handle.workflowId;
 });
 
 for (const worker of workers) worker.shutdown();

@@ -38,14 +38,7 @@ const ours = ['migrate', 'api', 'worker'];
 describe('docker-compose.yml', () => {
   it('runs PostgreSQL, Temporal with its UI, the migrations, the API and the worker', () => {
     const always = Object.keys(compose.services).filter((name) => service(name).profiles.length === 0);
-    expect(always).toEqual([
-      'postgres',
-      'temporal',
-      'temporal-ui',
-      'migrate',
-      'api',
-      'worker',
-    ]);
+    expect(always).toEqual(['postgres', 'temporal', 'temporal-ui', 'migrate', 'api', 'worker']);
   });
 
   it('makes the migrations, the API and the worker of one image', () => {
