@@ -58,7 +58,8 @@ export const systemDisk: EventDisk = {
 
   modifiedAt: (path) => unlessMissing(async () => (await stat(path)).mtime),
   remove: (path) => rm(path, { force: true }),
-  removeTree: (path) => rm(path, { recursive: true, force: true }),
+  // Something may still be written there: what has come meanwhile is removed as well.
+  removeTree: (path) => rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }),
 };
 
 /** The file or directory is not there. */
