@@ -68,7 +68,7 @@ export function createEventStore({ directory, database, disk, onDamage }: EventS
     const all = batches.flat();
     const lost = await files.makeDurable(conversationId).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
-      return error; // the directory is there no more
+      return error as Error; // the directory is there no more
     });
     const { added, queued } = await database.transaction(async (tx) => {
       await lockConversationEvents(tx, conversationId);
