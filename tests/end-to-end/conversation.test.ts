@@ -150,8 +150,11 @@ describe('a conversation on the real agent-server', () => {
       expect(tasks.at(-1)?.status).toBe('READY');
       const id = tasks.at(-1)!.app_conversation_id!;
       await runStatus(product, id, 'error');
-      const events = await eventsOf(product, id);
-      expect(events.map((event) => event.kind)).toContain('ConversationErrorEvent');
+      // The status and the reason are two events, which may come in two batches.
+      await vi.waitFor(async () => {
+        const events = await eventsOf(product, id);
+        expect(events.map((event) => event.kind)).toContain('ConversationErrorEvent');
+      }, 20_000);
       // No model, so the title is made from the first message.
       await vi.waitFor(
         async () => expect((await readConversation(product, id)).title).toBe('Hello?'),
