@@ -9,7 +9,8 @@ import { startEmbeddedPostgres } from '../../cli/embedded/postgres.js';
 import { startEmbeddedTemporal } from '../../cli/embedded/temporal.js';
 import { migrateDatabase } from '../../db/migrate.js';
 import { buildLightAgentServer } from '../support/light-agent-server.js';
-import { engineMember, processMember, runToEnd, type Member } from './members.js';
+import { markedProcesses } from './agent-processes.js';
+import { engineMember, processMember, runToEnd, signal, type Member } from './members.js';
 import { REAL_PREFIX } from './plan.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -161,8 +162,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
       await Promise.all([...apis, ...workers].map((member) => member.stop()));
       await temporal.member.stop();
       await postgres.member.stop();
+      process.off('exit', endNow);
     },
   };
+  // A run that is interrupted leaves nothing behind.
+  const endNow = (): void => {
+    for (const member of cluster.members()) member.endNow();
+    for (const { pid } of markedProcesses(hostDirectories)) signal(pid, 'SIGKILL');
+  };
+  process.once('exit', endNow);
   try {
     await cluster.heal(60_000);
   } catch (error) {

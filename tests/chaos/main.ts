@@ -10,6 +10,7 @@ import { runChaos } from './run.js';
 
 const note = (line: string): void => void process.stderr.write(`${line}\n`);
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 const options = readOptions(process.argv.slice(2));
 const { env } = process;
 const temporalCli = await ensureTemporalCli({ env, note });

@@ -18,7 +18,9 @@ export interface Member {
   /** Kills it, and keeps it from being started again until `comeBack`. */
   stayAway(): void;
   comeBack(): void;
-  /** Ends it for good. */
+  /** Kills it for good, for a run that is interrupted. */
+  endNow(): void;
+  /** Ends it for good, in its own time. */
   stop(): Promise<void>;
 }
 
@@ -87,6 +89,12 @@ class SupervisedMember implements Member {
 
   comeBack(): void {
     this.#away = false;
+  }
+
+  endNow(): void {
+    this.#stopping = true;
+    this.thaw();
+    this.kill();
   }
 
   async stop(): Promise<void> {
