@@ -33,7 +33,7 @@ export function reportOf({ options, plan, books, injected, outcome, tookMs }: Ru
     `| ${titles.join(' | ')} |\n|${titles.map((_, i) => (i === 0 ? ' --- ' : ' ---: ')).join('|')}|`;
   return [
     `Callboard ${version}, seed ${options.seed}, plan ${plan.fingerprint}; ${cpus().length} × ${cpus()[0]?.model ?? 'processor'}, ${Math.round(totalmem() / 2 ** 30)} GB;`,
-    `${options.hosts} host(s), ${minutes(tookMs)} minutes under faults, then ${minutes(outcome.tookMs)} minutes until everything was at rest.`,
+    `${options.hosts} host(s), ${minutes(tookMs)} minutes of users and faults, then ${minutes(outcome.tookMs)} minutes until everything was at rest.`,
     '',
     head('', 'number'),
     rows([
