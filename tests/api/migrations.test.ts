@@ -8,6 +8,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { migrateDatabase } from '../../db/migrate.js';
 import { createTestDatabase } from '../support/database.js';
+import { dropDatabase } from '../support/database.js';
 import { required } from '../support/environment.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -31,9 +32,7 @@ describe('migrations', () => {
   async function emptyDatabase() {
     const name = `bare_${crypto.randomUUID().replaceAll('-', '')}`;
     await admin.query(`create database ${name}`);
-    onTestFinished(async () => {
-      await admin.query(`drop database ${name} with (force)`);
-    });
+    onTestFinished(() => dropDatabase(required('TEST_DATABASE_URL'), name));
     const url = new URL(required('TEST_DATABASE_URL'));
     url.pathname = `/${name}`;
     return url.toString();

@@ -71,6 +71,8 @@ describe('whatever befalls a sandbox', () => {
 
         // At rest it runs on demand, whatever it went through, and what it shows is so.
         expect(await actor.executeUpdate(ensureRunningUpdate)).toBe('RUNNING');
+        // An observation may have become old while it waited; the watcher's next look sets that right.
+        await actor.signal(observedSignal, { state: host.things.get(id) ?? 'gone' });
         const { status } = await bench.reached(actor);
         const row = host.statuses(id).at(-1);
         if (status === 'PAUSED') expect(host.things.get(id)).not.toBe('running');
