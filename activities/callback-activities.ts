@@ -5,6 +5,7 @@ import type { AgentEvent } from '../contract/event.js';
 import { dashedId } from '../contract/ids.js';
 import type { CallbackOutcome, CallbackRepository } from '../db/callback-repository.js';
 import type { ConversationRecord, ConversationRepository } from '../db/conversation-repository.js';
+import type { SandboxConversations } from '../db/sandbox-conversations.js';
 import type { EventStore } from '../events/event-store.js';
 import { VaultError } from '../identity/vault.js';
 import { beating } from './beating.js';
@@ -16,6 +17,7 @@ import { createReconcileActivities, type ReconcileActivityDeps } from './reconci
 export interface CallbackActivityDeps extends ReconcileActivityDeps {
   callbacks: CallbackRepository;
   conversations: ConversationRepository;
+  sandboxConversations: Pick<SandboxConversations, 'idsIn' | 'isReferenced'>;
   events: EventStore;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
@@ -27,7 +29,7 @@ const DELETE_WAITS_MS = [0, 1_000, 2_000];
 
 /** What the `conversation` actor asks for. Each of these may run again after a crash. */
 export function createCallbackActivities(deps: CallbackActivityDeps) {
-  const { callbacks, conversations, events, logger } = deps;
+  const { callbacks, conversations, sandboxConversations, events, logger } = deps;
 
   const processors: Readonly<Record<string, Processor>> = {
     SetTitleCallbackProcessor: (conversationId) =>
@@ -69,7 +71,7 @@ export function createCallbackActivities(deps: CallbackActivityDeps) {
       beating(async () => {
         await conversations.markDeleted(conversationId);
         const conversation = await conversations.read(conversationId);
-        const isLast = !conversation || !(await conversations.isSandboxReferenced(conversation.sandboxId));
+        const isLast = !conversation || !(await sandboxConversations.isReferenced(conversation.sandboxId));
         if (conversation) await deleteAtRuntime(conversation, isLast ? [0] : DELETE_WAITS_MS);
         await events.deleteConversation(conversationId);
         await callbacks.deleteOfConversation(conversationId);

@@ -7,6 +7,7 @@ import { dashedId } from '../contract/ids.js';
 import { WebhookConversation } from '../contract/webhook.js';
 import type { ConversationResidence } from '../db/conversation-home.js';
 import type { ConversationRecord, ConversationRepository } from '../db/conversation-repository.js';
+import type { SandboxConversations } from '../db/sandbox-conversations.js';
 import type { LostEventReadModel } from '../db/lost-event-read-model.js';
 import type { SandboxRecord } from '../db/sandbox-repository.js';
 import { concealed, type Conceal } from '../events/concealment.js';
@@ -27,8 +28,9 @@ import {
 export interface ReconcileActivityDeps extends RuntimeDeps {
   conversations: Pick<
     ConversationRepository,
-    'read' | 'idsIn' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel' | 'upsertFromWebhook'
+    'read' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel' | 'upsertFromWebhook'
   >;
+  sandboxConversations: Pick<SandboxConversations, 'idsIn'>;
   events: Pick<EventStore, 'count' | 'missing' | 'ingest'>;
   residence: Pick<ConversationResidence, 'of'>;
   lostEvents: Pick<LostEventReadModel, 'runningSandboxes'>;
@@ -60,7 +62,7 @@ const INFO_LIMIT_MS = 3_000;
 
 /** Fetches what webhooks have lost from the logs of the agent-servers. Each of these may run again after a crash. */
 export function createReconcileActivities(deps: ReconcileActivityDeps) {
-  const { conversations, events, logger } = deps;
+  const { conversations, sandboxConversations, events, logger } = deps;
 
   /**
    * Brings events, status and statistics up to what the agent-server has. Costs three small requests when nothing is
@@ -152,7 +154,7 @@ export function createReconcileActivities(deps: ReconcileActivityDeps) {
       }
     };
     await attempt(null, () => discover(runtime, sandbox));
-    for (const id of await conversations.idsIn(sandbox.id)) {
+    for (const id of await sandboxConversations.idsIn(sandbox.id)) {
       await attempt(id, async () => {
         const conversation = await conversations.read(id);
         if (!conversation || conversation.deletedAt) return;

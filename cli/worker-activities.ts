@@ -26,6 +26,7 @@ import { startTaskWorkflowId } from '../contract/ids.js';
 import { CallbackRepository } from '../db/callback-repository.js';
 import { ConversationResidence } from '../db/conversation-home.js';
 import { ConversationRepository } from '../db/conversation-repository.js';
+import { SandboxConversations } from '../db/sandbox-conversations.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { MaintenanceRepository } from '../db/maintenance-repository.js';
 import { LostEventReadModel } from '../db/lost-event-read-model.js';
@@ -95,6 +96,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
   const callbackActivities = createCallbackActivities({
     callbacks,
     conversations,
+    sandboxConversations: new SandboxConversations(database),
     sandboxes,
     vault,
     events: core.events,

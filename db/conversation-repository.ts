@@ -258,24 +258,6 @@ export class ConversationRepository {
       .where(and(eq(conversations.id, conversationId), isNotNull(conversations.deletedAt)));
   }
 
-  /** Ids of the conversations that live in a sandbox. */
-  async idsIn(sandboxId: string): Promise<string[]> {
-    const rows = await this.database
-      .select({ id: conversations.id })
-      .from(conversations)
-      .where(and(eq(conversations.sandboxId, sandboxId), isNull(conversations.deletedAt)));
-    return rows.map(({ id }) => id);
-  }
-
-  /** Whether a conversation, or a start in progress, uses the sandbox. */
-  async isSandboxReferenced(sandboxId: string): Promise<boolean> {
-    const { rows } = await this.database.execute<{ referenced: boolean }>(sql`
-      select exists (select 1 from conversations where sandbox_id = ${sandboxId} and deleted_at is null)
-        or exists (
-          select 1 from start_tasks where sandbox_id = ${sandboxId} and status not in ('READY', 'ERROR')) as referenced`);
-    return rows[0]?.referenced ?? false;
-  }
-
   async #change(conversationId: string, change: Partial<ConversationRecord>): Promise<void> {
     await this.database
       .update(conversations)

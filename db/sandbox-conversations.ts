@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Database } from './database.js';
 import { conversations } from './schema/index.js';
 
-/** What lives in a sandbox, as its actor needs to know it. */
+/** What lives in a sandbox: conversations, and starts that will make one. */
 export class SandboxConversations {
   constructor(private readonly database: Database) {}
 
@@ -22,6 +22,15 @@ export class SandboxConversations {
         select 1 from start_tasks
         where sandbox_id = ${sandboxId} and status not in ('READY', 'ERROR')) as under_way`);
     return rows[0]?.under_way ?? false;
+  }
+
+  /** Whether a conversation, or a start under way, uses it. */
+  async isReferenced(sandboxId: string): Promise<boolean> {
+    const { rows } = await this.database.execute<{ referenced: boolean }>(sql`
+      select exists (select 1 from conversations where sandbox_id = ${sandboxId} and deleted_at is null)
+        or exists (
+          select 1 from start_tasks where sandbox_id = ${sandboxId} and status not in ('READY', 'ERROR')) as referenced`);
+    return rows[0]?.referenced ?? false;
   }
 
   /** In a frozen sandbox no agent runs, whatever was heard last; what was heard before never overwrites this. */

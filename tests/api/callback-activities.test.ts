@@ -11,6 +11,7 @@ import { AgentServerError } from '../../agent-server/errors.js';
 import type { AgentEvent } from '../../contract/event.js';
 import { CallbackRepository } from '../../db/callback-repository.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
+import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { ConversationResidence } from '../../db/conversation-home.js';
 import { LostEventReadModel } from '../../db/lost-event-read-model.js';
@@ -100,6 +101,7 @@ beforeAll(async () => {
   activities = createCallbackActivities({
     callbacks,
     conversations,
+    sandboxConversations: new SandboxConversations(database),
     events,
     sandboxes: new SandboxRepository(database),
     vault,

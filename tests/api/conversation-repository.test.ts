@@ -7,6 +7,7 @@ import {
   type StartedConversation,
   type StatsSnapshot,
 } from '../../db/conversation-repository.js';
+import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { openTestDatabase } from '../support/database.js';
 
 let connection: Awaited<ReturnType<typeof openTestDatabase>>;
@@ -240,9 +241,10 @@ describe('a title', () => {
 });
 
 it('a sandbox counts as used while a conversation that is not deleted lives in it', async () => {
+  const inSandboxes = new SandboxConversations(connection.database);
   const start = started({ sandboxId: newId() });
   await conversations.createFromStart(start);
-  expect(await conversations.isSandboxReferenced(start.sandboxId)).toBe(true);
+  expect(await inSandboxes.isReferenced(start.sandboxId)).toBe(true);
   await conversations.markDeleted(start.id);
-  expect(await conversations.isSandboxReferenced(start.sandboxId)).toBe(false);
+  expect(await inSandboxes.isReferenced(start.sandboxId)).toBe(false);
 });

@@ -7,6 +7,7 @@ import { createCallbackActivities, type CallbackActivities } from '../../activit
 import { createAgentServerClient, type AgentServerClient } from '../../agent-server/client.js';
 import { ConversationResidence } from '../../db/conversation-home.js';
 import { LostEventReadModel } from '../../db/lost-event-read-model.js';
+import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { hexId } from '../../contract/ids.js';
 import { lookupHash, purposes, Vault } from '../../identity/vault.js';
 import { startEventApi, type EventApi } from '../support/event-api.js';
@@ -44,6 +45,7 @@ beforeAll(async () => {
   activities = createCallbackActivities({
     callbacks: api.callbacks,
     conversations: api.conversations,
+    sandboxConversations: new SandboxConversations(api.database),
     events: api.events,
     sandboxes: api.sandboxes,
     vault,
