@@ -2,16 +2,15 @@ import { z } from 'zod';
 import { PageLimit, pageOf, Success, SUCCESS } from '../contract/primitives.js';
 import { SandboxInfo } from '../contract/sandbox.js';
 import type { SandboxReadModel } from '../db/sandbox-read-model.js';
-import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
-import { createSandboxRow } from '../identity/new-sandbox.js';
+import type { SandboxRecord } from '../db/sandbox-repository.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
-import type { Vault } from '../identity/vault.js';
 import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
 import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
+import { readIdempotencyKey } from './idempotency-key.js';
 import { route, type RouteDefinition } from './route.js';
-import type { SandboxLimit } from './sandbox-limit.js';
+import { createSandboxCommand, type SandboxCommandDeps } from './sandbox-command.js';
 import { sandboxInfo } from './sandbox-view.js';
 
 const BATCH_LIMIT = 100;
@@ -23,14 +22,11 @@ export interface SandboxSpecChoice {
   defaultFor(user: UserContext): Promise<string>;
 }
 
-export interface SandboxRouteDeps {
-  vault: Pick<Vault, 'seal'>;
-  sandboxes: Pick<SandboxRepository, 'create' | 'read' | 'hide'>;
+export interface SandboxRouteDeps extends SandboxCommandDeps {
   list: Pick<SandboxReadModel, 'search' | 'batch' | 'read'>;
   actors: Pick<Actors, 'startSandbox' | 'order'>;
   agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>;
   specs: SandboxSpecChoice;
-  limit: SandboxLimit;
 }
 
 const Path = z.object({ sandbox_id: z.string() });
@@ -96,14 +92,8 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
   ];
 }
 
-function startRoute({
-  vault,
-  sandboxes,
-  actors,
-  specs,
-  limit,
-  agentServers,
-}: SandboxRouteDeps): RouteDefinition {
+function startRoute({ specs, agentServers, ...deps }: SandboxRouteDeps): RouteDefinition {
+  const start = createSandboxCommand(deps);
   return route({
     method: 'post',
     path: '/api/v1/sandboxes',
@@ -113,27 +103,23 @@ function startRoute({
     limit: 'start',
     query: z.object({ sandbox_spec_id: z.string().optional() }),
     responses: {
-      200: { description: 'The new sandbox.', schema: SandboxInfo },
+      200: {
+        description: 'The new sandbox; for a repeated `Idempotency-Key` the one there is, as it is now.',
+        schema: SandboxInfo,
+      },
       404: { description: 'There is no such spec.' },
+      409: { description: 'The sandbox of this `Idempotency-Key` was deleted.' },
+      422: { description: 'This `Idempotency-Key` belongs to another request.' },
       429: LIMIT_REACHED,
       503: { description: 'The workflow service does not answer; nothing was started.' },
     },
-    async handle({ query: { sandbox_spec_id: wanted }, user }) {
-      if (wanted !== undefined && !(await specs.exists(wanted))) {
+    async handle({ query: { sandbox_spec_id: wanted = null }, user, request }) {
+      const idempotencyKey = readIdempotencyKey(request);
+      if (wanted !== null && !(await specs.exists(wanted))) {
         throw notFound(`Sandbox Spec '${wanted}' not found`);
       }
       const specId = wanted ?? (await specs.defaultFor(user));
-      const { sandboxId } = await createSandboxRow({ vault, sandboxes }, { userId: user.userId, specId });
-      try {
-        await limit.makeRoomFor(sandboxId, user.userId);
-        await actors.startSandbox(sandboxId, user.userId);
-      } catch (error) {
-        // Its actor, should it come to life after all, finds it deleted.
-        await sandboxes.hide(sandboxId);
-        throw error;
-      }
-      const row = await sandboxes.read(sandboxId);
-      if (!row) throw new Error(`sandbox ${sandboxId} was started but is not stored`);
+      const row = await start({ wanted, specId, idempotencyKey, userId: user.userId });
       return sandboxInfo(user, row, agentServers);
     },
   });

@@ -50,6 +50,7 @@ import type { NotificationHub } from '../db/notifications.js';
 import { PendingMessageRepository } from '../db/pending-message-repository.js';
 import { SandboxSlots } from '../db/sandbox-slots.js';
 import { SandboxReadModel } from '../db/sandbox-read-model.js';
+import { SandboxRequests } from '../db/sandbox-requests.js';
 import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
@@ -136,6 +137,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...sandboxRoutes({
       vault,
       sandboxes,
+      requests: new SandboxRequests(database),
       list: sandboxList,
       actors,
       agentServers,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { base62 } from '../contract/ids.js';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { NewSandbox, SandboxRepository } from '../db/sandbox-repository.js';
 import { lookupHash, purposes, randomKey, type Vault } from './vault.js';
 
 export interface NewSandboxDeps {
@@ -11,6 +11,22 @@ export interface NewSandboxDeps {
 /** A sandbox id: 16 random bytes in base 62 (contract 1.2). */
 export const randomSandboxId = (): string => base62(randomBytes(16));
 
+/** A new sandbox with keys of its own, which nobody but the vault can read; it is not stored yet. */
+export async function newSandbox(
+  vault: Pick<Vault, 'seal'>,
+  { id = randomSandboxId(), userId, specId }: { id?: string; userId: string | null; specId: string },
+): Promise<NewSandbox> {
+  const sessionKey = randomKey(base62);
+  return {
+    id,
+    createdByUserId: userId,
+    specId,
+    sessionApiKey: await vault.seal(purposes.sessionKey(id), sessionKey),
+    sessionApiKeyHash: lookupHash(sessionKey),
+    secretKey: await vault.seal(purposes.secretKey(id), randomKey(base62)),
+  };
+}
+
 /**
  * Stores a new sandbox in STARTING with keys of its own, which nobody but the vault can read. With an id of the
  * caller's choosing it may be repeated: what is there already stays as it is.
@@ -18,21 +34,13 @@ export const randomSandboxId = (): string => base62(randomBytes(16));
  */
 export async function createSandboxRow(
   { vault, sandboxes }: NewSandboxDeps,
-  { id, userId, specId }: { id?: string; userId: string | null; specId: string },
+  wanted: { id?: string; userId: string | null; specId: string },
 ): Promise<{ sandboxId: string }> {
-  const sandboxId = id ?? randomSandboxId();
-  const sessionKey = randomKey(base62);
-  await sandboxes.create({
-    id: sandboxId,
-    createdByUserId: userId,
-    specId,
-    sessionApiKey: await vault.seal(purposes.sessionKey(sandboxId), sessionKey),
-    sessionApiKeyHash: lookupHash(sessionKey),
-    secretKey: await vault.seal(purposes.secretKey(sandboxId), randomKey(base62)),
-  });
-  const row = await sandboxes.read(sandboxId);
-  if (!row || row.deletedAt || row.createdByUserId !== userId) throw new SandboxIdTaken(sandboxId);
-  return { sandboxId };
+  const sandbox = await newSandbox(vault, wanted);
+  await sandboxes.create(sandbox);
+  const row = await sandboxes.read(sandbox.id);
+  if (!row || row.deletedAt || row.createdByUserId !== wanted.userId) throw new SandboxIdTaken(sandbox.id);
+  return { sandboxId: sandbox.id };
 }
 
 /** A sandbox id that cannot be used any more: choose another one. */

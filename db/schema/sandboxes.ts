@@ -58,6 +58,28 @@ export const sandboxes = pgTable(
   ],
 );
 
+/** Which sandbox an `Idempotency-Key` has led to; goes with the row of its sandbox. */
+export const sandboxRequests = pgTable(
+  'sandbox_requests',
+  {
+    /** Empty where there are no users. */
+    userId: text('user_id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    sandboxId: text('sandbox_id')
+      .notNull()
+      .references(() => sandboxes.id, { onDelete: 'cascade' }),
+    /** The spec that was asked for, null for the default: with another one the key is refused. */
+    wantedSpecId: text('wanted_spec_id'),
+    /** When its actor had begun; until then it may be withdrawn. */
+    acceptedAt: time('accepted_at'),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.userId, table.idempotencyKey] }),
+    uniqueIndex('sandbox_requests_sandbox').on(table.sandboxId),
+  ],
+);
+
 /** Ports in use on each host; a lease ends with its sandbox. */
 export const portLeases = pgTable(
   'port_leases',

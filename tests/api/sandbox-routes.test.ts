@@ -114,6 +114,86 @@ describe('a new sandbox', () => {
   });
 });
 
+describe('a sandbox asked for with an Idempotency-Key', () => {
+  const ask = (key: string, { query = '', user = 'kay' } = {}) =>
+    api.call<Told & { detail: string }>('POST', `${BASE}${query}`, {
+      user,
+      headers: { 'Idempotency-Key': key },
+    });
+  const listed = async (user: string) =>
+    (await api.call<Page<SandboxInfo>>('GET', `${BASE}/search`, { user })).body.items.map(({ id }) => id);
+  const outage = () => Object.assign(new Error('14 UNAVAILABLE'), { code: 14, details: '', metadata: {} });
+
+  it('twenty times at once, and again later, is one sandbox, for that user alone', async () => {
+    const key = newId();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ask(key)));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    const id = answers[0]!.body.id;
+    expect(new Set(answers.map(({ body }) => body.id))).toEqual(new Set([id]));
+    await becomes(id, 'RUNNING', 'kay');
+    expect((await ask(key)).body).toMatchObject({ id, status: 'RUNNING' });
+    expect(await listed('kay')).toEqual([id]);
+    expect((await ask(key, { user: 'bob' })).body.id).not.toBe(id);
+    expect((await ask('x'.repeat(256))).status).toBe(400);
+  });
+
+  it('with another spec is refused with 422, and nothing is started', async () => {
+    const [key, user] = [newId(), 'spec changer'];
+    const { body: first } = await ask(key, { user });
+    const { status, body } = await ask(key, { user, query: '?sandbox_spec_id=other%20spec' });
+    expect(status).toBe(422);
+    expect(body.detail).toContain(first.id);
+    expect(await listed(user)).toEqual([first.id]);
+  });
+
+  it('and deleted since is not made a second time', async () => {
+    const [key, user] = [newId(), 'deleter'];
+    const { body: first } = await ask(key, { user });
+    await call('DELETE', `/${first.id}`, user);
+    const { status, body } = await ask(key, { user });
+    expect(status).toBe(409);
+    expect(body.detail).toContain('send a new key');
+    expect(await listed(user)).toEqual([]);
+  });
+
+  it('that could not be started leaves nothing, and is started when it is asked for again', async () => {
+    const [key, user] = [newId(), 'patient'];
+    vi.spyOn(api.actors, 'startSandbox').mockRejectedValueOnce(outage());
+    expect((await ask(key, { user })).status).toBe(503);
+    expect(await listed(user)).toEqual([]);
+    const { status, body } = await ask(key, { user });
+    expect(status).toBe(200);
+    await becomes(body.id, 'RUNNING', user);
+    expect(await listed(user)).toEqual([body.id]);
+  });
+
+  it('whose API process was killed before its actor began is carried on by the repeated request', async () => {
+    const [key, user] = [newId(), 'survivor'];
+    const dying = vi.spyOn(api.actors, 'startSandbox').mockReturnValueOnce(new Promise(() => undefined));
+    void ask(key, { user }).catch(() => undefined);
+    await vi.waitFor(() => expect(dying).toHaveBeenCalledOnce());
+    const [stored] = await listed(user);
+    const { status, body } = await ask(key, { user });
+    expect({ status, id: body.id }).toEqual({ status: 200, id: stored });
+    await becomes(body.id, 'RUNNING', user);
+  });
+
+  it('by two requests of which one fails is kept for the other', async () => {
+    const [key, user] = [newId(), 'twice'];
+    let fail: (error: Error) => void = () => undefined;
+    const failing = vi
+      .spyOn(api.actors, 'startSandbox')
+      .mockReturnValueOnce(new Promise((_, reject) => (fail = reject)));
+    const first = ask(key, { user });
+    await vi.waitFor(() => expect(failing).toHaveBeenCalledOnce());
+    const second = await ask(key, { user });
+    expect(second.status).toBe(200);
+    fail(outage());
+    expect(await first).toMatchObject({ status: 200, body: { id: second.body.id } });
+    expect(await listed(user)).toEqual([second.body.id]);
+  });
+});
+
 describe('an order to a sandbox', () => {
   it('to pause or resume is obeyed, and repeated it changes nothing', async () => {
     const id = await started();

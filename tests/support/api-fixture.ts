@@ -50,6 +50,7 @@ import { PendingMessageRepository } from '../../db/pending-message-repository.js
 import { MaintenanceRepository } from '../../db/maintenance-repository.js';
 import { SandboxSlots, type SandboxSlotSettings } from '../../db/sandbox-slots.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
+import { SandboxRequests } from '../../db/sandbox-requests.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
 import { StartRetries } from '../../db/start-retry.js';
@@ -292,6 +293,7 @@ function routesOver({ database, logger, hub, streams, messageWaker, actors, slot
     ...sandboxRoutes({
       vault,
       sandboxes,
+      requests: new SandboxRequests(database),
       list: sandboxList,
       limit: createSandboxLimit({
         slots: new SandboxSlots(database, slots),
