@@ -4,12 +4,13 @@ import type { Logger } from 'pino';
 import type { Secret } from '../../contract/masking.js';
 import type { ConversationReadModel } from '../../db/conversation-read-model.js';
 import type { SandboxRecord, SandboxRepository } from '../../db/sandbox-repository.js';
-import { Unauthenticated, type AuthStrategy } from '../../identity/auth-strategy.js';
+import { apiKeyOf } from '../../identity/api-key-credentials.js';
+import { isUnauthenticated, type AuthStrategy } from '../../identity/auth-strategy.js';
 import { isAuthor, visibleUserIds, type UserContext } from '../../identity/user-context.js';
 import { lookupHash, purposes, type Vault } from '../../identity/vault.js';
 import { othersThing } from '../authorship.js';
 import { HttpError, notFound } from '../http-error.js';
-import { isForeignOrigin, type CrossSiteOptions } from '../middleware/cross-site.js';
+import { provenance, type CrossSiteOptions } from '../middleware/cross-site.js';
 import { showsInstanceKey } from '../middleware/instance-key.js';
 import type { ShownKey } from './credentials.js';
 import type { SocketTarget } from './socket-request.js';
@@ -27,6 +28,8 @@ export interface Reachable {
 /** What a caller may do there: whoever sees the conversation of somebody else listens, and gives no orders. */
 export interface Admission extends Reachable {
   readOnly: boolean;
+  /** Let in as a user, whose session or membership may end; the key of a sandbox is good as long as the sandbox is there. */
+  isUser: boolean;
 }
 
 export interface GatewayAccessDeps {
@@ -51,9 +54,9 @@ export interface GatewayAccess {
    */
   bySessionKey(key: string, target: SocketTarget): Promise<Admission>;
   /**
-   * By a user's session cookie.
+   * By what proves a user, but is no key of a socket: a session cookie, an API key.
    * @returns null when the headers prove nobody in particular
-   * @throws {HttpError} 403 a web page of somebody else, else as {@link byKey}
+   * @throws {HttpError} 403 a wrong API key, or a web page of somebody else; else as {@link byKey}
    */
   byUser(request: IncomingMessage, target: SocketTarget): Promise<Admission | null>;
   /** The sandbox that a session key belongs to, whatever its state; null for a key of none. */
@@ -90,7 +93,7 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
       // Below the sandbox's own path its agent-server says what it knows: of a conversation made there we may not have heard.
       if (!found && target.sandboxId === null) throw notFound('Conversation not found');
     }
-    return { ...(await reach(sandbox)), readOnly: false };
+    return { ...(await reach(sandbox)), readOnly: false, isUser: false };
   }
 
   /** A user listens to what the user's lists show; everything that gives orders is for the author. */
@@ -106,7 +109,7 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
     if (readOnly && target.kind !== 'events') throw othersThing('conversation');
     const sandbox = await deps.sandboxes.read(sandboxId);
     if (!sandbox) throw gone();
-    return { ...(await reach(sandbox)), readOnly };
+    return { ...(await reach(sandbox)), readOnly, isUser: true };
   }
 
   async function ofOwnSandbox(user: UserContext, { sandboxId }: SocketTarget): Promise<Admission> {
@@ -120,7 +123,7 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
     if (!sandbox || sandbox.deletedAt || !isAuthor(user, sandbox.createdByUserId)) {
       throw notFound('Sandbox not found');
     }
-    return { ...(await reach(sandbox)), readOnly: false };
+    return { ...(await reach(sandbox)), readOnly: false, isUser: true };
   }
 
   /** Whoever proves to be somebody; in auth mode `none` only the key of the instance is a proof. */
@@ -134,7 +137,7 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
       const user = await deps.auth.authenticate(headers);
       return user.userId === null && !instanceKey ? null : { user, instanceKey };
     } catch (error) {
-      if (error instanceof Unauthenticated) return null;
+      if (isUnauthenticated(error)) return null;
       throw error;
     }
   }
@@ -159,12 +162,19 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
     },
     async byUser(request, target) {
       const proof = await proofOf(request.headers);
-      if (proof === null) return null;
+      if (proof === null) {
+        // An old cookie may stand beside the key of a first frame; an API key is meant to be the proof.
+        if (apiKeyOf(request.headers) !== null) throw new HttpError(403, WRONG_KEY);
+        return null;
+      }
       // The browser adds cookies to whatever page opens a socket, and no CORS rule holds sockets back.
-      if (isForeignOrigin(request.headers, deps.server)) {
+      const from = provenance(request.headers, deps.server);
+      if (from === 'foreign' || (from === 'unknown' && proof.user.authType === 'cookie')) {
         throw new HttpError(
           403,
-          'This web page may not open sockets: add its origin to OH_PERMITTED_CORS_ORIGINS_0.',
+          from === 'foreign'
+            ? 'This web page may not open sockets: add its origin to OH_PERMITTED_CORS_ORIGINS_0.'
+            : 'Sockets with a session cookie must come from a page of this server: send its origin as Origin header.',
         );
       }
       return ofUser(proof.user, target);

@@ -15,7 +15,7 @@ import { jsonOf, keyOfAuthFrame, shownKey } from './credentials.js';
 import { receiveAuthFrame } from './first-frame.js';
 import type { Admission, GatewayAccess, Reachable } from './gateway-access.js';
 import type { OpenSockets, Place } from './open-sockets.js';
-import { pipe, type PipeOptions } from './pipe.js';
+import { pipe, type Pipe, type PipeOptions } from './pipe.js';
 import { closeFrameOf, refusalOf, refuse, type CloseFrame } from './refusal.js';
 import { readSocketTarget, upstreamPath, type SocketTarget } from './socket-request.js';
 import { openUpstream } from './upstream-socket.js';
@@ -30,6 +30,8 @@ export interface SocketLimits extends Pick<
   authMs: number;
   /** Most sockets whose clients have not said yet who they are. */
   unauthenticated: number;
+  /** How often it is looked whether a user may still listen, in milliseconds. */
+  lookAgainMs: number;
   /** Largest frame of a client's and of an agent-server's, in bytes. */
   clientFrameBytes: number;
   upstreamFrameBytes: number;
@@ -44,6 +46,7 @@ export const SOCKET_LIMITS: Omit<SocketLimits, 'clientFrameBytes'> = {
   connectMs: 10_000,
   authMs: 10_000,
   unauthenticated: 256,
+  lookAgainMs: 60_000,
   upstreamFrameBytes: 64 * 1024 * 1024,
 };
 
@@ -77,12 +80,8 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
   let unauthenticated = 0;
 
   async function serve(handshake: Handshake): Promise<void> {
-    const { request, target, query } = handshake;
     if (closing) throw new HttpError(503, 'The server is being restarted; connect again.');
-    const shown = shownKey(request.headers, query);
-    const admission = shown
-      ? await access.byKey(request, shown, target)
-      : await access.byUser(request, target);
+    const admission = await admit(handshake);
     if (!admission) return serveAfterFirstFrame(handshake);
     const place = deps.open.take(admission);
     let upstream: WebSocket | undefined;
@@ -95,6 +94,12 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
       place.release();
       throw error;
     }
+  }
+
+  /** By what the handshake shows; null when that is nothing. */
+  function admit({ request, target, query }: Handshake): Promise<Admission | null> {
+    const shown = shownKey(request.headers, query);
+    return shown ? access.byKey(request, shown, target) : access.byUser(request, target);
   }
 
   /** Nobody is known by headers: browsers cannot send any, and say by their first frame who they are. */
@@ -154,7 +159,8 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
     return accepted;
   }
 
-  function join({ client, upstream, place, handshake: { target, query }, admission }: Junction): void {
+  function join({ client, upstream, place, handshake, admission }: Junction): void {
+    const { target, query } = handshake;
     const joined = pipe(client, upstream, {
       ...limits,
       fromClient(data, isBinary) {
@@ -173,7 +179,32 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
       logger.info({ socket: kind, conversationId, code, durationMs: Date.now() - since }, 'socket closed');
     });
     void joined.ended.then(() => place.release());
+    if (admission.isUser) lookAgain(handshake, joined);
     if (closing) joined.end(GOING_AWAY);
+  }
+
+  /** Who was let in as a user is shut out when the session, the key or the membership is over. */
+  function lookAgain(handshake: Handshake, joined: Pipe): void {
+    let looking = false;
+    const look = async (): Promise<void> => {
+      try {
+        if (await admit(handshake)) return;
+        throw new HttpError(401, 'Unauthorized');
+      } catch (error) {
+        const answer = refusalOf(error);
+        // Something of ours is away: nothing has been said of the user.
+        if (answer.status < 500) joined.end(closeFrameOf(answer));
+        report(handshake.path, answer.status, error);
+      } finally {
+        looking = false;
+      }
+    };
+    const timer = setInterval(() => {
+      if (looking) return;
+      looking = true;
+      void look();
+    }, limits.lookAgainMs);
+    void joined.ended.then(() => clearInterval(timer));
   }
 
   /** One line per refusal, with the path alone: keys travel in queries and headers. */

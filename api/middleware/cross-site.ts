@@ -44,10 +44,6 @@ export function refuseCrossSite(options: CrossSiteOptions): RequestHandler {
   };
 }
 
-/** Whether a request comes from a web page that is neither this server's own nor a permitted one. */
-export const isForeignOrigin = (headers: IncomingHttpHeaders, options: CrossSiteOptions): boolean =>
-  provenance(headers, options) === 'foreign';
-
 /**
  * Orders that a session cookie alone gives authority: they must say that they come from a page of ours, since browsers
  * attach cookies to whatever a page makes them send.

@@ -152,7 +152,7 @@ describe('an instance without identity', () => {
 
   it('does not take a cookie for the key of the instance', async () => {
     const box = await start({ instanceKey: 'of-the-instance', limits: { authMs: 200 } });
-    const client = await SocketClient.open(eventsOf(box), { headers: { Cookie: 'user=ann' } });
+    const client = await SocketClient.open(eventsOf(box), gateway.ofBrowser('ann'));
     expect((await client.closed).code).toBe(4001);
   });
 });

@@ -10,7 +10,13 @@ let other: Stage;
 
 beforeAll(async () => {
   gateway = await openGateway({
-    limits: { authMs: 500, connectMs: 500, clientFrameBytes: 10_000, upstreamFrameBytes: 200_000 },
+    limits: {
+      authMs: 500,
+      connectMs: 500,
+      clientFrameBytes: 10_000,
+      upstreamFrameBytes: 200_000,
+      lookAgainMs: 200,
+    },
   });
   box = await gateway.stage({ user: 'ann' });
   other = await gateway.stage({ user: 'eve' });
@@ -53,7 +59,7 @@ describe('a socket is opened by', () => {
       'an id with dashes',
       () => [eventsOf({ conversationId: dashedId(box.conversationId) }), withKey(box.key)],
     ],
-    ["the owner's cookie", () => [eventsOf(box), { headers: { Cookie: 'user=ann' } }]],
+    ["the owner's cookie", () => [eventsOf(box), gateway.ofBrowser('ann')]],
     ["the owner's own bearer key", () => [eventsOf(box), { headers: { Authorization: 'Bearer user-ann' } }]],
     [
       'a cookie from a permitted page',
@@ -120,24 +126,47 @@ describe('a handshake is refused, before it is one, with', () => {
       'a cookie from a strange page',
       () => [eventsOf(box), { headers: { Cookie: 'user=ann', Origin: 'https://elsewhere.example' } }],
     ],
+    [403, 'a cookie that no page sent', () => [eventsOf(box), { headers: { Cookie: 'user=ann' } }]],
+    [
+      403,
+      'a cookie from a page that cannot be told (a sandboxed frame, a file)',
+      () => [eventsOf(box), { headers: { Cookie: 'user=ann', Origin: 'null' } }],
+    ],
+    [
+      403,
+      'a cookie from a page whose address begins like ours',
+      () => [eventsOf(box), { headers: { Cookie: 'user=ann', Origin: `${gateway.url}.evil.example` } }],
+    ],
+    [
+      403,
+      'a cookie from a sibling site',
+      () => [
+        eventsOf(box),
+        {
+          headers: {
+            Cookie: 'user=ann',
+            Origin: 'https://other.example.com',
+            'Sec-Fetch-Site': 'same-site',
+          },
+        },
+      ],
+    ],
+    [403, 'a wrong API key', () => [eventsOf(box), { headers: { 'X-API-Key': 'wrong' } }]],
     [
       403,
       'a member who wants the bash of another',
       () => {
-        return [
-          `${gateway.url}/sockets/bash-events/${box.conversationId}`,
-          { headers: { Cookie: 'user=bob' } },
-        ];
+        return [`${gateway.url}/sockets/bash-events/${box.conversationId}`, gateway.ofBrowser('bob')];
       },
     ],
     [
       403,
       'a user who names neither conversation nor sandbox',
       () => {
-        return [`${gateway.url}/sockets/bash-events`, { headers: { Cookie: 'user=ann' } }];
+        return [`${gateway.url}/sockets/bash-events`, gateway.ofBrowser('ann')];
       },
     ],
-    [404, "somebody else's conversation", () => [eventsOf(box), { headers: { Cookie: 'user=eve' } }]],
+    [404, "somebody else's conversation", () => [eventsOf(box), gateway.ofBrowser('eve')]],
     [404, 'an unknown conversation', () => [eventsOf({ conversationId: newId() }), withKey(box.key)]],
     [404, 'an id that is none', () => [`${gateway.url}/sockets/events/..%2f..`, withKey(box.key)]],
     [404, 'no id', () => [`${gateway.url}/sockets/events`, withKey(box.key)]],
@@ -168,7 +197,7 @@ describe('a handshake is refused, before it is one, with', () => {
       async () => {
         const stage = await gateway.stage({ user: 'ann' });
         await gateway.sandboxes.markDeleted(stage.sandboxId);
-        return [eventsOf(stage), { headers: { Cookie: 'user=ann' } }];
+        return [eventsOf(stage), gateway.ofBrowser('ann')];
       },
     ],
     [
@@ -372,13 +401,44 @@ describe('an open socket', () => {
   });
 
   it('lets a member listen to the conversation of another, and give no orders', async () => {
-    const client = await SocketClient.open(eventsOf(box), { headers: { Cookie: 'user=bob' } });
+    const client = await SocketClient.open(eventsOf(box), gateway.ofBrowser('bob'));
     const before = gateway.agentServer.received.length;
     upstream().send('{"id":"1"}');
     client.socket.send('{"role":"user","content":[]}');
     await vi.waitFor(() => expect(client.frames).toHaveLength(2));
     expect(JSON.parse(last(client.texts))).toMatchObject({ kind: 'ServerErrorEvent', code: 'ReadOnly' });
     expect(gateway.agentServer.received).toHaveLength(before);
+    client.socket.terminate();
+  });
+});
+
+describe('a socket of a user', () => {
+  const open = (user: string) => SocketClient.open(eventsOf(box), gateway.ofBrowser(user));
+  afterEach(() => {
+    gateway.signedOut.clear();
+    gateway.members.splice(0, gateway.members.length, 'ann', 'bob');
+  });
+
+  it('ends with 4001 soon after the session', async () => {
+    const client = await open('ann');
+    gateway.signedOut.add('ann');
+    expect((await client.closed).code).toBe(4001);
+  });
+
+  it('ends with 4004 soon after the membership by which the conversation was seen', async () => {
+    const [owner, member] = [await open('ann'), await open('bob')];
+    gateway.members.splice(1, 1);
+    expect((await member.closed).code).toBe(4004);
+    expect(owner.socket.readyState).toBe(owner.socket.OPEN);
+    owner.socket.terminate();
+  });
+
+  it('that showed the key of its sandbox stays', async () => {
+    const client = await SocketClient.open(eventsOf(box), withKey(box.key));
+    const watched = await open('ann');
+    gateway.signedOut.add('ann');
+    await watched.closed;
+    expect(client.socket.readyState).toBe(client.socket.OPEN);
     client.socket.terminate();
   });
 });

@@ -72,6 +72,9 @@ const client = () => createAgentServerClient({ baseUrl: base(), sessionApiKey: b
 const events = (query = '') => `${gateway.url}/sockets/events/${conversationId}${query}`;
 const withKey = (key: string) => ({ headers: { 'X-Session-API-Key': key } });
 const bearer = (key: string) => ({ headers: { Authorization: `Bearer ${key}` } });
+const both = (key: string, token: string) => ({
+  headers: { 'X-Session-API-Key': key, Authorization: `Bearer ${token}` },
+});
 const idsOf = ({ texts }: SocketClient) => texts.map((text) => (JSON.parse(text) as { id: string }).id);
 
 describe('through the gateway', () => {
@@ -175,6 +178,28 @@ describe('a socket is refused', () => {
         return [events(), { headers: { Cookie: 'user=ann', Origin: 'https://elsewhere.example' } }];
       },
     ],
+    ['an empty query beside a wrong header', 403, () => [events('?session_api_key='), withKey('wrong')]],
+    ['an empty header beside a wrong bearer token', 403, () => [events(), both('', 'wrong')]],
+    ['a wrong header beside the right bearer token', 403, () => [events(), both('wrong', box.key)]],
+    ['part of the key', 403, () => [events(), withKey(box.key.slice(0, -1))]],
+    ["another sandbox's key in the query", 403, () => [events(`?session_api_key=${other.key}`)]],
+    ["another sandbox's key as bearer token", 403, () => [events(), bearer(other.key)]],
+    [
+      'a wrong key below the path of the sandbox',
+      403,
+      () => [`${base()}/sockets/events/${conversationId}`, withKey('wrong')],
+    ],
+    [
+      'a wrong query on the bash socket beside the right header',
+      403,
+      () => [`${gateway.url}/sockets/bash-events?session_api_key=wrong`, withKey(box.key)],
+    ],
+    [
+      'a cookie that no page of ours sent',
+      403,
+      () => [events(), { headers: { Cookie: 'user=ann', Origin: 'null' } }],
+    ],
+    ['somebody else’s cookie', 404, () => [events(), gateway.ofBrowser('eve')]],
     ['odd parameters', 400, () => [events('?resend_mode=odd'), withKey(box.key)]],
   ])('for %s', async (_, status, request) => {
     expect(await handshakeStatus(...request())).toBe(status);
@@ -187,6 +212,13 @@ describe('a socket is refused', () => {
     ],
     ['an empty query beside the right header', () => [events('?session_api_key='), withKey(box.key)]],
     ['the right bearer token', () => [events(), bearer(box.key)]],
+    ['an empty header beside the right bearer token', () => [events(), both('', box.key)]],
+    ['the right header beside a wrong bearer token', () => [events(), both(box.key, 'wrong')]],
+    [
+      'the right query beside a wrong bearer token',
+      () => [events(`?session_api_key=${box.key}`), bearer('wrong')],
+    ],
+    ['the owner’s cookie from a page of ours', () => [events(), gateway.ofBrowser('ann')]],
   ] as [string, () => [string, object]][])('but not for %s', async (_, request) => {
     expect(await handshakeStatus(...request())).toBe(101);
   });
@@ -196,6 +228,18 @@ describe('a socket is refused', () => {
       '4001 for a wrong first frame',
       events,
       () => JSON.stringify({ type: 'auth', session_api_key: 'wrong' }),
+      4001,
+    ],
+    [
+      '4001 for an empty query and an empty key in the first frame',
+      () => events('?session_api_key='),
+      () => JSON.stringify({ type: 'auth', session_api_key: '' }),
+      4001,
+    ],
+    [
+      '4001 for a command as first frame on the bash socket',
+      () => `${gateway.url}/sockets/bash-events`,
+      () => JSON.stringify({ command: 'touch never' }),
       4001,
     ],
     ['4001 for a message as first frame', events, () => '{"role":"user","content":[]}', 4001],
@@ -241,5 +285,5 @@ it('a sandbox that dies ends its sockets with 1012, and asking again says that n
   expect(await handshakeStatus(events(), withKey(box.key))).toBe(502);
   await gateway.sandboxes.markDeleted(box.sandboxId);
   expect(await handshakeStatus(events(), withKey(box.key))).toBe(403);
-  expect(await handshakeStatus(events(), { headers: { Cookie: 'user=ann' } })).toBe(410);
+  expect(await handshakeStatus(events(), gateway.ofBrowser('ann'))).toBe(410);
 });

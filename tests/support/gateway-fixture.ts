@@ -52,6 +52,11 @@ export interface GatewayFixture {
   logged: string[];
   /** What events are stored, by id. */
   events: Map<string, string>;
+  /** Users whose sessions are over, and members of the one organization. */
+  signedOut: Set<string>;
+  members: string[];
+  /** What the browser of a user sends from a page of this server. */
+  ofBrowser(user: string): { headers: Record<string, string> };
   /** Adds a sandbox with a conversation. */
   stage(options?: StageOptions): Promise<Stage>;
   /** Ends all sockets, as a shutdown does. */
@@ -59,17 +64,17 @@ export interface GatewayFixture {
   close(): Promise<void>;
 }
 
-/** `x-test-user` is a bearer's name, the cookie `user=…` that of a browser. */
-const named: AuthStrategy = {
+/** `Bearer user-…` is a program of a user, the cookie `user=…` a browser. */
+const named = (signedOut: ReadonlySet<string>, members: readonly string[]): AuthStrategy => ({
   authenticate: (headers) => {
     const bearer = /^Bearer user-(\w+)$/.exec(headers.authorization ?? '')?.[1];
     const cookie = /(?:^|; )user=(\w+)/.exec(headers.cookie ?? '')?.[1];
     const userId = bearer ?? cookie;
-    if (userId === undefined) return Promise.reject(new Unauthenticated());
+    if (userId === undefined || signedOut.has(userId)) return Promise.reject(new Unauthenticated());
     const organization = {
       activeOrganizationId: 'team',
-      memberUserIds: () => Promise.resolve(['ann', 'bob']),
-      isMember: (id: string) => Promise.resolve(['ann', 'bob'].includes(id)),
+      memberUserIds: () => Promise.resolve(members),
+      isMember: (id: string) => Promise.resolve(members.includes(id)),
     };
     return Promise.resolve({
       userId,
@@ -78,7 +83,7 @@ const named: AuthStrategy = {
       organization,
     });
   },
-};
+});
 
 const nameless: AuthStrategy = {
   authenticate: () => Promise.resolve({ userId: null, authType: 'none', tokens: NO_TOKENS }),
@@ -93,7 +98,9 @@ export async function openGateway(settings: GatewaySettings = {}): Promise<Gatew
   const hub = createNotificationHub({ url: connection.url, logger });
   const vault = new Vault([{ id: 'test', secret: new Uint8Array(32).fill(7) }]);
   const sandboxes = new SandboxRepository(database);
-  const auth = settings.noIdentity ? nameless : named;
+  const signedOut = new Set<string>();
+  const members = ['ann', 'bob'];
+  const auth = settings.noIdentity ? nameless : named(signedOut, members);
   const events = new Map<string, string>();
   const server = {
     corsOrigins: settings.corsOrigins ?? [],
@@ -130,6 +137,9 @@ export async function openGateway(settings: GatewaySettings = {}): Promise<Gatew
     agentServer,
     logged,
     events,
+    signedOut,
+    members,
+    ofBrowser: (user) => ({ headers: { Cookie: `user=${user}`, Origin: running.url } }),
     async stage({
       status = 'RUNNING',
       user,
