@@ -14,7 +14,8 @@ import { createProcessBackend } from '../sandboxes/process-backend.js';
 import { awaitReady } from '../sandboxes/readiness.js';
 import setUpEngines from '../tests/support/global-setup.js';
 import { required } from '../tests/support/environment.js';
-import { freePort, startProduct, type Product } from '../tests/support/product.js';
+import { freePort } from '../tests/support/loopback.js';
+import { startProduct, type Product } from '../tests/support/product.js';
 import { finish, startScriptedLlm } from '../tests/support/scripted-llm.js';
 import { median, table } from './statistics.js';
 

@@ -24,6 +24,7 @@ import {
 import { startIdentityServer, type IdentityServer } from '../support/identity-server.js';
 import { addOrganization, addPerson, MULTI_USER, signedIn } from '../support/people.js';
 import { insertConversation, insertSandbox, insertStartTask, newId } from '../support/rows.js';
+import { listen } from '../support/loopback.js';
 
 const SERVICE_KEY = 'shared secret of the automations';
 /** In the title of each conversation of the owner: strangers never read it. */
@@ -80,7 +81,7 @@ async function identityProvider(): Promise<Server> {
   const listening = createServer((_request, response) => {
     response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(about));
   });
-  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  await listen(listening);
   return listening;
 }
 

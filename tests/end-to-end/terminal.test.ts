@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { agentServersOf } from '../support/agent-server-processes.js';
 import { required } from '../support/environment.js';
-import { freePort } from '../support/product.js';
+import { freePort } from '../support/loopback.js';
 import { finish, runInTerminal, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

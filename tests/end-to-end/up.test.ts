@@ -9,7 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findRunningInstance } from '../../cli/instance.js';
 import { required } from '../support/environment.js';
 import { UpProcess, lives } from '../support/up-process.js';
+import { listen } from '../support/loopback.js';
 
 let dir: string;
 let started: UpProcess[];
@@ -181,8 +182,7 @@ describe('callboard up', () => {
 
   it('says at once, in one sentence, that its port is in use', async () => {
     const taken = createServer();
-    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
-    const { port } = taken.address() as AddressInfo;
+    const port = await listen(taken);
     const process_ = up({ PORT: String(port) });
     expect(await process_.end()).toBe(1);
     taken.close();

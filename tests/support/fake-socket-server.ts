@@ -1,8 +1,8 @@
 /** An agent-server's sockets and routes as the gateway meets them, over real connections; can be told to misbehave. */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { listen, originOf, portOf, stop } from './loopback.js';
 
 export interface SeenRequest {
   method: string;
@@ -36,16 +36,16 @@ export class FakeSocketServer {
   async listen(): Promise<this> {
     this.#server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#server.on('connection', (socket) => this.#raw.add(socket));
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    await listen(this.#server);
     return this;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return originOf(this.#server);
   }
 
   /** Cuts every connection without a word, as a killed process does. */
@@ -55,8 +55,7 @@ export class FakeSocketServer {
 
   async close(): Promise<void> {
     this.die();
-    this.#server.closeAllConnections();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await stop(this.#server);
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

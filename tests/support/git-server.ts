@@ -2,10 +2,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { listen, originOf, stop } from './loopback.js';
 
 const run = promisify(execFile);
 
@@ -81,10 +81,10 @@ export async function startGitServer({ token, redirectTo }: GitServerOptions = {
       else response.writeHead(500).end(String(error));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await listen(server);
 
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin: originOf(server),
     requests,
     addRepository: (fullName, contents) => makeRepository(root, fullName, contents),
     failWith: (status, times = Infinity) => {
@@ -98,10 +98,7 @@ export async function startGitServer({ token, redirectTo }: GitServerOptions = {
     release: () => open(),
     close: async () => {
       open();
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      });
+      await stop(server);
       await rm(root, { recursive: true, force: true });
     },
   };

@@ -1,7 +1,7 @@
 /** GitHub's OAuth endpoints as they behave: errors with status 200, PKCE, codes good once, refresh tokens that rotate. */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listen, originOf, stop } from './loopback.js';
 
 export interface GitHubAccount {
   id: number;
@@ -40,14 +40,13 @@ export class FakeGitHub {
   url = '';
 
   async listen(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    await listen(this.#server);
+    this.url = originOf(this.#server);
     return this;
   }
 
   close(): Promise<void> {
-    this.#server.closeAllConnections();
-    return new Promise((resolve) => this.#server.close(() => resolve()));
+    return stop(this.#server);
   }
 
   /** Ends all refresh tokens, as a person does who revokes the app. */

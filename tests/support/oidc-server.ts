@@ -1,8 +1,8 @@
 /** A real OpenID Connect provider, whose people sign in without being asked anything. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
 import Provider, { type Configuration } from 'oidc-provider';
+import { listen, originOf, stop } from './loopback.js';
 
 export interface Person {
   preferred_username: string;
@@ -31,14 +31,13 @@ export class OidcServer {
   });
 
   async listen(): Promise<this> {
-    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
-    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    await listen(this.#server);
+    this.url = originOf(this.#server);
     return this;
   }
 
   close(): Promise<void> {
-    this.#server.closeAllConnections();
-    return new Promise((resolve) => this.#server.close(() => resolve()));
+    return stop(this.#server);
   }
 
   /** Opens for one client, whose address is known by now. */

@@ -2,13 +2,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { required } from './environment.js';
+import { freePort } from './loopback.js';
 import { TEST_MASTER_SECRET } from './master-key.js';
 import { connectTemporal } from './temporal.js';
 
@@ -184,16 +184,4 @@ async function allActorsEnded({ temporal }: Product): Promise<void> {
     if (Date.now() > deadline) throw new Error('sandboxes were still being deleted after a minute');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-}
-
-/** A port nobody listens on right now. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }

@@ -3,8 +3,8 @@
  * of an end-to-end test that is not real. As a LiteLLM model it is `openai/scripted` with the base URL `llm.url`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { listen, originOf, portOf, stop } from './loopback.js';
 
 export interface ScriptedToolCall {
   name: string;
@@ -131,24 +131,16 @@ export async function startScriptedLlm(script: Script = {}, port = 0): Promise<S
       sendJson(response, 404, { error: { message: `no route for ${pathname}`, type: 'not_found' } });
     }
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
-  });
-  const address = server.address() as AddressInfo;
+  await listen(server, port);
   return {
-    url: `http://127.0.0.1:${address.port}/v1`,
-    port: address.port,
+    url: `${originOf(server)}/v1`,
+    port: portOf(server),
     calls,
     setScript: (next) => {
       current = next;
     },
     release: (name) => gate(name).resolve(),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    close: () => stop(server),
   };
 }
 

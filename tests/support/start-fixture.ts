@@ -1,8 +1,7 @@
 /** A real sandbox, a real database and the activities of a start over them, without Temporal. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer as createHttpServer } from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ActivityScope } from '../../activities/start/activity-scope.js';
@@ -30,6 +29,7 @@ import { createProcessBackend } from '../../sandboxes/process-backend.js';
 import { awaitReady } from '../../sandboxes/readiness.js';
 import { openTestDatabase } from './database.js';
 import { required } from './environment.js';
+import { freePort, listen, originOf, stop } from './loopback.js';
 
 export const SESSION_KEY = 'session-key-of-the-test-sandbox';
 const MASTER_KEYS = [{ id: 'test', secret: new Uint8Array(32).fill(7) }];
@@ -89,10 +89,10 @@ export async function openStartFixture(): Promise<StartFixture> {
   const events = createEventStore({ directory: join(root, 'events'), database });
 
   // Somebody who takes the webhooks: a dead receiver would delay every conversation.
-  const receiver = createHttpServer((request, response) => {
+  const receiver = createServer((request, response) => {
     request.resume().once('end', () => response.writeHead(200).end('{"success":true}'));
   });
-  await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
+  await listen(receiver);
 
   const backend = createProcessBackend({
     rootDirectory: join(root, 'sandboxes'),
@@ -108,7 +108,7 @@ export async function openStartFixture(): Promise<StartFixture> {
     port: await freePort(),
     sessionApiKey: SESSION_KEY,
     secretKey: 'secret-key-of-the-test-sandbox',
-    webhookBaseUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
+    webhookBaseUrl: originOf(receiver),
     environment: {},
   });
   await awaitReady({ backend, sandboxId, handle, startupTimeoutMs: 120_000 });
@@ -199,22 +199,10 @@ export async function openStartFixture(): Promise<StartFixture> {
 
     async close() {
       await backend.destroy(sandboxId, handle);
-      await new Promise<void>((resolve) => {
-        receiver.close(() => resolve());
-        receiver.closeAllConnections();
-      });
+      await stop(receiver);
       await connection.close();
       await rm(root, { recursive: true, force: true });
     },
   };
   return fixture;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
-  return address.port;
 }

@@ -1,6 +1,6 @@
 /** A network between two programs that can be cut, or fall silent. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { listen, portOf, stop } from './loopback.js';
 
 export class TcpProxy {
   readonly #server: Server;
@@ -14,12 +14,12 @@ export class TcpProxy {
 
   static async open(target: { host: string; port: number }): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
-    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    await listen(proxy.#server);
     return proxy;
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return portOf(this.#server);
   }
 
   /** Breaks the next connection over which this text is sent, before it arrives. */
@@ -40,7 +40,7 @@ export class TcpProxy {
 
   async close(): Promise<void> {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await stop(this.#server);
   }
 
   #join(near: Socket, far: Socket): void {

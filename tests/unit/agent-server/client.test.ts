@@ -1,10 +1,11 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createAgentServerClient } from '../../../agent-server/client.js';
 import { AgentServerError } from '../../../agent-server/errors.js';
+import { freePort, listen, originOf, stop } from '../../support/loopback.js';
 
 const KEY = 'a-session-key-1234';
 const ID = '20f3e1ba-673e-4707-810d-81a301f16ec0';
@@ -12,16 +13,14 @@ const open: Server[] = [];
 
 afterEach(async () => {
   for (const server of open.splice(0)) {
-    if ('closeAllConnections' in server)
-      (server as unknown as { closeAllConnections(): void }).closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await stop(server);
   }
 });
 
-async function listen(server: Server): Promise<string> {
+async function serve(server: Server): Promise<string> {
   open.push(server);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await listen(server);
+  return originOf(server);
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -29,7 +28,7 @@ type Handler = (request: IncomingMessage, response: ServerResponse, body: string
 /** A server of our own that answers as the recorded one did, and notes what it was asked. */
 async function answering(handler: Handler) {
   const asked: string[] = [];
-  const url = await listen(
+  const url = await serve(
     createServer((request, response) => {
       let body = '';
       request.on('data', (chunk: Buffer) => (body += chunk.toString()));
@@ -112,7 +111,7 @@ describe('a kept-alive connection that has died', () => {
   /** Resets the connection at its second request, as a thawed server does, and answers all others. */
   async function resetting() {
     const requests: string[] = [];
-    const url = await listen(
+    const url = await serve(
       createTcpServer((socket: Socket) => {
         socket.on('error', () => undefined);
         socket.on('data', (data) => {
@@ -222,10 +221,4 @@ describe('calls about conversations', () => {
   });
 });
 
-async function closedPort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return `http://127.0.0.1:${port}`;
-}
+const closedPort = async (): Promise<string> => `http://127.0.0.1:${await freePort()}`;

@@ -1,13 +1,13 @@
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isPortFree, pickPort } from '../../../cli/embedded/ports.js';
+import { listen } from '../../support/loopback.js';
 
 describe('picking a port', () => {
   const taken = createServer();
   let port: number;
   beforeAll(async () => {
-    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
-    port = (taken.address() as AddressInfo).port;
+    port = await listen(taken);
   });
   afterAll(() => taken.close());
 

@@ -11,12 +11,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { arch, platform, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ensureTemporalCli, type TemporalCliOptions } from '../../../cli/provision/temporal-cli.js';
 import { UserError } from '../../../cli/user-error.js';
+import { listen, originOf } from '../../support/loopback.js';
 
 const TARGET = `${platform()}_${arch() === 'x64' ? 'amd64' : arch()}`;
 const VERSION_LINE = 'temporal version 1.5.1 (Server 1.29.1, UI 2.42.1)';
@@ -51,8 +51,8 @@ function archive(): Buffer {
 async function downloadSite(answer: RequestListener): Promise<string> {
   const started = createServer(answer);
   server = started;
-  await new Promise<void>((resolve) => started.listen(0, '127.0.0.1', resolve));
-  return `http://127.0.0.1:${(started.address() as AddressInfo).port}/releases/download`;
+  await listen(started);
+  return `${originOf(started)}/releases/download`;
 }
 
 function options(more: Partial<TemporalCliOptions> = {}): TemporalCliOptions & { notes: string[] } {

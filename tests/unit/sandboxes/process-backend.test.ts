@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -13,6 +12,7 @@ import { chooseFreePort } from '../../../sandboxes/ports.js';
 import { createProcessBackend } from '../../../sandboxes/process-backend.js';
 import { processesOf } from '../../../sandboxes/process-tree.js';
 import { sandboxPaths } from '../../../sandboxes/sandbox-paths.js';
+import { listen, stop } from '../../support/loopback.js';
 
 const logger = { info: () => undefined, warn: () => undefined };
 let root: string;
@@ -221,11 +221,10 @@ describe('a launch that cannot work', () => {
 
   it('is refused for a taken port', async () => {
     const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const launch = { ...(await aLaunch()), port: (server.address() as AddressInfo).port };
+    const launch = { ...(await aLaunch()), port: await listen(server) };
     expect(await refusalOf(backend.launch(launch))).toBe('SandboxPortTaken');
     expect(await processesOf(launch.sandboxId)).toEqual([]);
-    await new Promise((resolve) => server.close(resolve));
+    await stop(server);
   });
 
   it('is refused where the directory cannot be made', async () => {

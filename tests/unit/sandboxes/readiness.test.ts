@@ -1,10 +1,10 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LAUNCH_LINE } from '../../../sandboxes/backend.js';
 import type { SandboxCondition, SandboxHandle } from '../../../sandboxes/backend.js';
 import { awaitReady, SandboxNotReady } from '../../../sandboxes/readiness.js';
 import type { ReadinessRequest } from '../../../sandboxes/readiness.js';
+import { listen, stop } from '../../support/loopback.js';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -20,12 +20,9 @@ async function serving(
     if (status === null) request.socket.destroy();
     else response.writeHead(status).end('{}');
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closing.push(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
-  return handleAt((server.address() as AddressInfo).port);
+  const port = await listen(server);
+  closing.push(() => stop(server));
+  return handleAt(port);
 }
 
 const handleAt = (port: number): SandboxHandle => ({
