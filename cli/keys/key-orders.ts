@@ -92,7 +92,7 @@ export async function removeKey(
       );
     if (workflows.has(id)) {
       throw new UserError(
-        `${workflows.get(id) ?? 0} open workflows need the key ${id}: they would stand still without it. Starts end within minutes; sandboxes that were made under it need it until they are deleted.`,
+        `${workflows.get(id) ?? 0} open workflows need the key ${id}: they would stand still without it. Starts end within minutes: try again then. A sandbox made while it was the newest key needs it until it is deleted: callboard sandboxes list shows when each was made, and callboard sandboxes delete ID deletes one. Until then leave the key in the ring; new secrets are not under it.`,
       );
     }
   }
