@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hexId } from '../contract/ids.js';
 import type { StartTask } from '../contract/start-task.js';
 import type { EarlierStart, StartRetries } from '../db/start-retry.js';
+import { sealAuthority } from '../identity/start-authority.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import { purposes, type Vault } from '../identity/vault.js';
 import { requireAuthor } from './authorship.js';
@@ -35,7 +36,10 @@ export function createRetryCommand(deps: RetryCommandDeps): RetryCommand {
     if (!earlier) throw notFound('Start task not found');
     requireAuthor(user, earlier.createdByUserId, 'start task');
     const taskId = hexId(randomUUID());
-    const result = await retries.stage(earlier, taskId, await secretsFor(taskId, earlier));
+    const result = await retries.stage(earlier, taskId, {
+      secrets: await secretsFor(taskId, earlier),
+      authority: await sealAuthority(vault, taskId, user),
+    });
     switch (result.outcome) {
       case 'not-failed':
         throw new HttpError(
@@ -49,7 +53,9 @@ export function createRetryCommand(deps: RetryCommandDeps): RetryCommand {
       case 'secrets-erased':
         throw new HttpError(
           409,
-          'The secrets given with this start are not kept any more: start a new conversation with them.',
+          earlier.detail === 'cancelled'
+            ? 'This start was cancelled, and the secrets given with it were erased with that: start a new conversation, and send them again.'
+            : 'The secrets given with this start are not kept any more: start a new conversation, and send them again.',
         );
       case 'existing':
       case 'staged':

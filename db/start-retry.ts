@@ -12,6 +12,8 @@ export interface EarlierStart {
   conversationId: string;
   createdByUserId: string | null;
   status: StartStatus;
+  /** Why it ended, for people; `cancelled` when somebody called it off. */
+  detail: string | null;
   request: EffectiveStartRequest;
   /** Encrypted for the earlier start; null when it had none, or they are not kept any more. */
   secrets: string | null;
@@ -34,6 +36,7 @@ export class StartRetries {
         conversationId: startTasks.conversationId,
         createdByUserId: startTasks.createdByUserId,
         status: startTasks.status,
+        detail: startTasks.detail,
         request: startRequests.request,
         secrets: startRequests.secrets,
       })
@@ -46,9 +49,13 @@ export class StartRetries {
   /**
    * Puts a new request in the place of an earlier one that ended in ERROR. Asked again, it finds the first one: a start
    * has one successor.
-   * @param secrets those of the earlier start, encrypted for the new one
+   * @param sealed the secrets of the earlier start and in whose name the new one acts, encrypted for the new one
    */
-  async stage(earlier: EarlierStart, taskId: string, secrets: string | null): Promise<RetryStaging> {
+  async stage(
+    earlier: EarlierStart,
+    taskId: string,
+    { secrets, authority }: { secrets: string | null; authority: string | null },
+  ): Promise<RetryStaging> {
     const { conversationId, createdByUserId, request } = earlier;
     return this.database.transaction(async (tx) => {
       await lockConversationStarts(tx, conversationId);
@@ -65,6 +72,7 @@ export class StartRetries {
         createdByUserId,
         request,
         secrets,
+        authority,
         supersedes: earlier.taskId,
       });
       return { outcome: 'staged', taskId };

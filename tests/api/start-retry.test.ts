@@ -218,5 +218,25 @@ describe('the ERROR of a start', () => {
     await api.temporal.client.workflow.getHandle(`start-task/${id}`).cancel();
     expect((await ended(id)).detail).toBe('cancelled');
     expect((await requestOf(id)).secrets).toBeNull();
+    const { status, body } = await retry(id);
+    expect({ status, detail: body.detail }).toEqual({
+      status: 409,
+      detail:
+        'This start was cancelled, and the secrets given with it were erased with that: start a new conversation, and send them again.',
+    });
+  });
+
+  it('by cancelling can be tried again where there were no secrets to erase', async () => {
+    api.conduct.held.add('prepareRepository');
+    const { id } = await post({ title: 'on second thoughts' });
+    await vi.waitFor(async () => expect((await taskOf(id))?.status).toBe('PREPARING_REPOSITORY'), 20_000);
+    await api.temporal.client.workflow.getHandle(`start-task/${id}`).cancel();
+    expect((await ended(id)).detail).toBe('cancelled');
+    api.conduct.held.clear();
+    const { body } = await retry(id);
+    expect(await ended(body.id)).toMatchObject({
+      status: 'READY',
+      request: { title: 'on second thoughts' },
+    });
   });
 });
