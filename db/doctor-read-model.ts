@@ -24,6 +24,14 @@ export interface SealedText {
   sealed: string;
 }
 
+/** A start that has not ended. */
+export interface OpenStart {
+  id: string;
+  sandboxId: string | null;
+  /** Whether the sandbox goes with the start. */
+  ownsSandbox: boolean;
+}
+
 export type DoctoredSandbox = Pick<
   typeof sandboxes.$inferSelect,
   'id' | 'status' | 'hostId' | 'createdAt' | 'deletedAt' | 'agentServerVersion'
@@ -77,10 +85,14 @@ export class DoctorReadModel {
   }
 
   /** Starts that have not ended and have not moved since `before`. */
-  async *openStarts(before: Date): AsyncGenerator<{ id: string; status: string }> {
+  async *openStarts(before: Date): AsyncGenerator<OpenStart> {
     for (let last = ''; ;) {
       const rows = await this.database
-        .select({ id: startTasks.id, status: startTasks.status })
+        .select({
+          id: startTasks.id,
+          sandboxId: startTasks.sandboxId,
+          ownsSandbox: startTasks.ownsSandbox,
+        })
         .from(startTasks)
         .where(
           and(

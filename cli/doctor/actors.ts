@@ -2,7 +2,8 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { SandboxActors } from '../../activities/sandbox-actors.js';
 import { conversationWorkflowId, startTaskWorkflowId } from '../../contract/ids.js';
-import type { DoctorReadModel, DoctoredSandbox } from '../../db/doctor-read-model.js';
+import type { DoctorReadModel, DoctoredSandbox, OpenStart } from '../../db/doctor-read-model.js';
+import type { SandboxRelease } from '../../db/start-release.js';
 import type { StartTaskRepository } from '../../db/start-task-repository.js';
 import { someOf, type Report } from './finding.js';
 
@@ -11,6 +12,9 @@ export interface ActorCheckDeps {
   actors: Pick<SandboxActors, 'living' | 'lives' | 'revive' | 'requestDelete'>;
   client: Client;
   starts: Pick<StartTaskRepository, 'advance'>;
+  release: Pick<SandboxRelease, 'release'>;
+  /** Whether secrets of failed starts are kept for a while, so that they can be tried again. */
+  keepSecretsOfFailed: boolean;
   /** Has a conversation's actor look at its callbacks. */
   wake: (conversationId: string) => Promise<void>;
   repair: boolean;
@@ -67,20 +71,34 @@ async function checkSandboxes({ rows, actors, repair, report }: ActorCheckDeps):
 const isYoung = ({ createdAt, deletedAt }: DoctoredSandbox): boolean =>
   Date.now() - (deletedAt ?? createdAt).getTime() < YOUNG_MS;
 
-async function checkStarts({ rows, client, starts, repair, report }: ActorCheckDeps): Promise<void> {
+async function checkStarts(deps: ActorCheckDeps): Promise<void> {
+  const { rows, client, repair, report } = deps;
   const abandoned: string[] = [];
   let open = 0;
-  for await (const { id } of rows.openStarts(new Date(Date.now() - YOUNG_MS))) {
-    if (await isRunning(client, startTaskWorkflowId(id))) {
+  for await (const start of rows.openStarts(new Date(Date.now() - YOUNG_MS))) {
+    if (await isRunning(client, startTaskWorkflowId(start.id))) {
       open++;
       continue;
     }
-    abandoned.push(id);
-    if (repair)
-      await starts.advance(id, 'ERROR', { detail: 'Nobody works on this start any more: start it again.' });
+    abandoned.push(start.id);
+    if (repair) await fail(deps, start);
   }
   sayer(report, repair)('starts', abandoned, 'have not ended and nobody works on them', 'are in ERROR now');
   if (abandoned.length === 0) report({ level: 'ok', about: 'starts', text: `${open} are under way` });
+}
+
+/** Brings a start to ERROR, and has the sandbox that was made for it deleted unless somebody else has come to use it. */
+async function fail(
+  { starts, release, actors, keepSecretsOfFailed }: ActorCheckDeps,
+  { id, sandboxId, ownsSandbox }: OpenStart,
+): Promise<void> {
+  await starts.advance(id, 'ERROR', {
+    detail: 'Nobody works on this start any more. Try the start again.',
+    keepSecrets: keepSecretsOfFailed,
+  });
+  if (!ownsSandbox || sandboxId === null) return;
+  const hidden = await release.release(sandboxId);
+  if (hidden) await actors.requestDelete(sandboxId);
 }
 
 async function checkCallbacks({ rows, client, wake, repair, report }: ActorCheckDeps): Promise<void> {

@@ -7,6 +7,7 @@ import type { Config } from '../../config/config.js';
 import { renderConfig, type ConfigLine } from '../../config/render.js';
 import { openDatabase, type DatabaseConnection } from '../../db/database.js';
 import { DoctorReadModel } from '../../db/doctor-read-model.js';
+import { SandboxRelease } from '../../db/start-release.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { EventDirectoryEmpty, reindexEvents } from '../../events/reindex.js';
 import { REINDEX_ACTIONS, type ReindexKind, type ReindexResult } from '../../events/reindex-findings.js';
@@ -74,6 +75,8 @@ export async function diagnose({ config, env, repair, report: tell }: DoctorComm
             actors: createSandboxActors(client),
             client,
             starts: new StartTaskRepository(connection.database),
+            release: new SandboxRelease(connection.database),
+            keepSecretsOfFailed: config.maintenance.retryHours > 0,
             wake: (id) => createMaintenanceActors(client).wakeConversation(id),
             repair,
             report,

@@ -4,6 +4,7 @@ import { arch, freemem, platform, release, totalmem, userInfo } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Config } from '../../config/config.js';
 import { PINNED_AGENT_SERVER } from '../../config/schema.js';
+import { isAgentServerInstalled } from '../provision/agent-server.js';
 import { hasCode, messageOf } from '../user-error.js';
 import type { Report } from './finding.js';
 
@@ -82,10 +83,17 @@ async function checkAgentServer(config: Config, env: NodeJS.ProcessEnv, report: 
   const { command, version } = config.agentServer;
   if (!command) {
     const differs = version !== PINNED_AGENT_SERVER;
+    const tested = differs ? `; this version was tested with ${PINNED_AGENT_SERVER}` : '';
+    const isInstalled = isAgentServerInstalled(env, version);
     report({
-      level: differs ? 'note' : 'ok',
+      level: differs || !isInstalled ? 'note' : 'ok',
       about,
-      text: `version ${version}, installed by Callboard${differs ? `; this version was tested with ${PINNED_AGENT_SERVER}` : ''}`,
+      text: `version ${version}${isInstalled ? ', installed by Callboard' : ' is not installed for this user yet'}${tested}`,
+      ...(isInstalled
+        ? {}
+        : {
+            todo: './callboard setup installs it; otherwise the next up or worker does, which takes minutes',
+          }),
     });
     return;
   }
@@ -93,14 +101,7 @@ async function checkAgentServer(config: Config, env: NodeJS.ProcessEnv, report: 
   const candidates = program.includes('/')
     ? [program]
     : (env.PATH ?? '').split(delimiter).map((directory) => join(directory, program));
-  const runs = await Promise.all(
-    candidates.map((path) =>
-      access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
+  const runs = await Promise.all(candidates.map(isRunnable));
   const found = runs.includes(true);
   report({
     level: found ? 'ok' : 'problem',
@@ -109,3 +110,9 @@ async function checkAgentServer(config: Config, env: NodeJS.ProcessEnv, report: 
     ...(found ? {} : { todo: 'correct AGENT_SERVER_COMMAND, or leave it out to have one installed' }),
   });
 }
+
+const isRunnable = (path: string): Promise<boolean> =>
+  access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );

@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectRoot } from '../project-root.js';
 import { UserError } from '../user-error.js';
+import { cacheDirectory } from './cache.js';
 import { runProgram } from './run-program.js';
 
 export interface AgentServerOptions {
@@ -16,6 +18,10 @@ export interface AgentServerOptions {
   /** For tests: another installer. */
   script?: string;
 }
+
+/** Whether the installer has brought a version of the agent-server to its end for this user. */
+export const isAgentServerInstalled = (env: NodeJS.ProcessEnv, version: string): boolean =>
+  existsSync(join(cacheDirectory(env), 'agent-server', version, 'complete'));
 
 const INSTALL_TIMEOUT_MS = 30 * 60_000;
 

@@ -1,5 +1,5 @@
 /** `callboard doctor` and `callboard reindex` on a real database, a real Temporal server and a real directory. */
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -9,6 +9,7 @@ import { createProgress } from '../../cli/progress.js';
 import { runReindex } from '../../cli/reindex.js';
 import { loadConfig } from '../../config/config.js';
 import { sandboxWorkflowId } from '../../contract/ids.js';
+import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { createEventStore } from '../../events/event-store.js';
 import { incomingEvent } from '../../events/incoming-event.js';
@@ -48,10 +49,10 @@ const configOf = (change: Record<string, string> = {}) =>
   });
 
 /** Findings as texts, problems and repairs marked. */
-async function findings(repair: boolean, change: Record<string, string> = {}) {
+async function findings(repair: boolean, change: Record<string, string> = {}, env: NodeJS.ProcessEnv = {}) {
   const diagnosis = await diagnose({
     config: configOf(change),
-    env: {},
+    env,
     repair,
     report: () => undefined,
   });
@@ -77,6 +78,26 @@ describe('doctor', () => {
     expect(said.join('\n')).toMatch(/^ok data directory: /m);
   });
 
+  it('says whether the agent-server can be run, or has to be installed first', async () => {
+    expect((await findings(false)).said).toContain('ok agent-server: /bin/true can be run');
+    const missing = await findings(false, { AGENT_SERVER_COMMAND: '/bin/no-such-program' });
+    expect(missing.problems).toContain('agent-server');
+    const own = { AGENT_SERVER_COMMAND: '' };
+    const cache = await mkdtemp(join(directory, 'cache-'));
+    const { version } = configOf(own).agentServer;
+    const before = await findings(false, own, { XDG_CACHE_HOME: cache });
+    expect(before.findings).toContainEqual({
+      level: 'note',
+      about: 'agent-server',
+      text: `version ${version} is not installed for this user yet`,
+      todo: expect.stringContaining('./callboard setup') as string,
+    });
+    await mkdir(join(cache, 'callboard', 'agent-server', version), { recursive: true });
+    await writeFile(join(cache, 'callboard', 'agent-server', version, 'complete'), 'venv\n');
+    const after = await findings(false, own, { XDG_CACHE_HOME: cache });
+    expect(after.said).toContain(`ok agent-server: version ${version}, installed by Callboard`);
+  });
+
   it('says so when services are down, and shows no secret', async () => {
     const diagnosis = await findings(true, {
       DATABASE_URL: 'postgres://callboard:hidden-password@127.0.0.1:9/callboard',
@@ -93,8 +114,11 @@ describe('doctor', () => {
     const { database } = connection;
     const old = new Date(Date.now() - 3_600_000);
     const abandoned = await insertSandbox(database, { createdAt: old, updatedAt: old });
+    const ofStart = await insertSandbox(database, { createdAt: old, updatedAt: old });
     const task = await insertStartTask(database, {
       status: 'PREPARING_REPOSITORY',
+      sandboxId: ofStart,
+      ownsSandbox: true,
       createdAt: old,
       updatedAt: old,
     });
@@ -112,7 +136,7 @@ describe('doctor', () => {
     const before = await findings(false);
     expect(before.said).toEqual(
       expect.arrayContaining([
-        expect.stringContaining(`1 have no actor, so that no order reaches them: ${abandoned}`) as string,
+        expect.stringMatching(/2 have no actor, so that no order reaches them: /) as string,
         expect.stringContaining(`1 have not ended and nobody works on them: ${task}`) as string,
         expect.stringContaining(homeless) as string,
         expect.stringMatching(/keys: \d+ of \d+ encrypted texts cannot be opened/) as string,
@@ -124,13 +148,23 @@ describe('doctor', () => {
     const repair = await findings(true);
     expect(repair.said.filter((text) => text.startsWith('problem/repaired'))).toHaveLength(3);
     expect(await store.count({ conversationId: conversation, users: null })).toBe(1);
-    expect((await new StartTaskRepository(database).read(task))?.status).toBe('ERROR');
+    expect(await new StartTaskRepository(database).read(task)).toMatchObject({
+      status: 'ERROR',
+      detail: expect.stringContaining('Try the start again') as string,
+    });
+    const { deletedAt } = (await new SandboxRepository(database).read(ofStart))!;
+    expect(deletedAt).not.toBeNull();
+    const told = (await temporal.client.workflow.getHandle(sandboxWorkflowId(ofStart)).fetchHistory()).events;
+    expect(told?.map(({ workflowExecutionSignaledEventAttributes: signal }) => signal?.signalName)).toContain(
+      'delete',
+    );
     const actor = temporal.client.workflow.getHandle(sandboxWorkflowId(abandoned));
     expect((await actor.describe()).status.name).toBe('RUNNING');
 
     // What nobody can repair stays said: a lost row, a lost key, no worker.
     expect((await findings(false)).problems.sort()).toEqual(['conversations', 'keys', 'worker']);
     await actor.terminate();
+    await temporal.client.workflow.getHandle(sandboxWorkflowId(ofStart)).terminate();
   });
 });
 
