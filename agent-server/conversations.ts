@@ -224,6 +224,18 @@ export function conversationCalls(transport: Transport) {
       });
     },
 
+    /** Changes the model of an agent that speaks the Agent Client Protocol. */
+    async switchAcpModel(id: string, model: string, options: CallOptions = {}): Promise<void> {
+      await transport.send({
+        method: 'POST',
+        path: `${pathOf(id)}/switch_acp_model`,
+        body: { model },
+        idempotent: true,
+        timeoutMs: WAITS_FOR_TOOL_MS,
+        ...options,
+      });
+    },
+
     /** A page of the log, in log order or in reverse. */
     searchEvents: (
       id: string,

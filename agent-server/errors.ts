@@ -4,9 +4,10 @@
  * - `refused`: nothing listens there (not booted yet, or gone);
  * - `timeout`: no complete answer within the call's limit (a frozen server accepts connections and hangs);
  * - `http`: it answered, but not with success, or not with what the contract says;
+ * - `oversize`: the answer is larger than the caller takes;
  * - `unreachable`: the connection broke or could not be made for another reason.
  */
-export type AgentServerErrorKind = 'refused' | 'timeout' | 'http' | 'unreachable';
+export type AgentServerErrorKind = 'refused' | 'timeout' | 'http' | 'oversize' | 'unreachable';
 
 /** Longest quotation of a server's answer in an error text, in characters. */
 const QUOTED_CHARACTERS = 600;

@@ -9,6 +9,8 @@ export interface CallOptions {
   signal?: AbortSignal;
   /** Limit for the whole call in milliseconds; each call has a sensible default. */
   timeoutMs?: number;
+  /** Largest body of an answer that is taken, in bytes; unlimited if left out. */
+  maxBytes?: number;
 }
 
 export interface TransportSettings {
@@ -85,9 +87,10 @@ export function createTransport(settings: TransportSettings): Transport {
         redirect: 'error',
         ...contentOf(call.body, sessionApiKey),
       });
-      return { status: response.status, bytes: new Uint8Array(await response.arrayBuffer()) };
+      return { status: response.status, bytes: await bodyOf(response, call.maxBytes) };
     } catch (error) {
       call.signal?.throwIfAborted();
+      if (error instanceof Oversize) throw failure(call, 'oversize', null, error.message);
       const code = codeOf(error);
       if (timeout.aborted || TIMEOUT_CODES.has(code)) {
         throw failure(call, 'timeout', null, `no answer from ${baseUrl} within ${timeoutMs / 1000} s`, error);
@@ -138,6 +141,22 @@ export function createTransport(settings: TransportSettings): Transport {
     read,
     json: async (call, schema) => read(call, await send(call), schema),
   };
+}
+
+class Oversize extends Error {}
+
+/** Reads no more than the limit, whatever length the server announces. */
+async function bodyOf(response: Response, maxBytes = Infinity): Promise<Uint8Array> {
+  if (maxBytes === Infinity || response.body === null) return new Uint8Array(await response.arrayBuffer());
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  // Leaving the loop by an error cancels the rest.
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw new Oversize(`the answer is larger than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }
 
 function urlOf(baseUrl: string, call: Call): string {

@@ -6,7 +6,19 @@ import { purposes, type Vault } from '../identity/vault.js';
 import { directAddress, exposedTo, type ClientAddress } from './gateway/client-addresses.js';
 
 /** What the API itself asks of an agent-server. */
-export type AgentServerCalls = Pick<AgentServerClient, 'conversations' | 'patchConversation' | 'sendMessage'>;
+export type AgentServerCalls = Pick<
+  AgentServerClient,
+  | 'conversations'
+  | 'patchConversation'
+  | 'sendMessage'
+  | 'downloadFile'
+  | 'gitChanges'
+  | 'gitDiff'
+  | 'skills'
+  | 'hooks'
+  | 'switchLlm'
+  | 'switchAcpModel'
+>;
 
 /** Makes the client of one agent-server. */
 export type ConnectAgentServer = (target: { baseUrl: string; sessionApiKey: string }) => AgentServerCalls;

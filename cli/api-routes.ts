@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Actors } from '../api/actors.js';
 import { createAgentServerAccess } from '../api/agent-server-access.js';
 import { apiKeyRoutes } from '../api/api-key-routes.js';
+import { agentContextRoutes } from '../api/agent-context-routes.js';
 import { appConversationRoutes } from '../api/app-conversation-routes.js';
 import { codecRoutes } from '../api/codec-routes.js';
 import { sessionRoutes } from '../api/auth/session-routes.js';
@@ -40,6 +41,7 @@ import type { StreamRegistry } from '../api/start-stream.js';
 import { startTaskRoutes } from '../api/start-task-routes.js';
 import { WebhookAdmission } from '../api/webhook-admission.js';
 import { webhookRoutes } from '../api/webhook-routes.js';
+import { workspaceRoutes } from '../api/workspace-routes.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
 import { ConversationDeletion } from '../db/conversation-deletion.js';
@@ -59,6 +61,7 @@ import { OperatorAccess } from '../identity/operator-access.js';
 import { PayloadEncryption } from '../identity/payload-codec.js';
 import type { Core } from './core.js';
 import type { Identity } from './identity.js';
+import { USER_SKILL_DIRECTORIES } from './skill-directories.js';
 
 export interface ApiParts {
   config: Config;
@@ -109,6 +112,17 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
         agentServers,
         logger,
       }),
+    }),
+    ...workspaceRoutes({ conversations, agentServers }),
+    ...agentContextRoutes({
+      conversations,
+      agentServers,
+      settings,
+      skillDirectories: (userId) => [
+        config.data.skillsDirectory,
+        ...(userId === null ? USER_SKILL_DIRECTORIES : []),
+      ],
+      logger,
     }),
     ...startRoutes({
       start: createStartCommand({

@@ -1,6 +1,4 @@
 import type { Client } from '@temporalio/client';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationActors } from '../activities/messages/conversation-actors.js';
@@ -38,6 +36,7 @@ import { createSandboxRow } from '../identity/new-sandbox.js';
 import { withSealedArtifacts } from '../identity/sealed-artifacts.js';
 import { callbacksQueuedSignal } from '../workflows/messages.js';
 import type { Core } from './core.js';
+import { USER_SKILL_DIRECTORIES } from './skill-directories.js';
 
 export interface GeneralActivityDeps {
   config: Config;
@@ -86,7 +85,7 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
     createClient: createAgentServerClient,
     publicUrl: config.server.publicUrl,
     skillsDirectory: config.data.skillsDirectory,
-    userSkillsDirectories: ['skills', 'microagents'].map((name) => join(homedir(), '.openhands', name)),
+    userSkillsDirectories: USER_SKILL_DIRECTORIES,
     events: core.events,
     limits,
     workspaceMayHoldFiles: false,

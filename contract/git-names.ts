@@ -11,3 +11,6 @@ export function isBranchName(name: string): boolean {
 
 /** `owner/repository`: exactly one slash, and nothing that a shell would read (contract 3.7). */
 export const isRepositoryName = (name: string): boolean => /^[^/;&|$`\r\n\0]+\/[^/;&|$`\r\n\0]+$/.test(name);
+
+/** What a difference may be taken to: a branch, tag, commit or `HEAD~2`; nothing that git would take for an option. */
+export const isRevision = (ref: string): boolean => /^[^-\s\p{Cc}][^\s\p{Cc}]{0,243}$/u.test(ref);

@@ -36,6 +36,8 @@ export interface SandboxOfConversation {
   exposedUrls: (typeof sandboxes.$inferSelect)['exposedUrls'];
   /** Base URL for this server's own calls. */
   agentServerUrl: string | null;
+  /** Absolute; null while it is not placed. */
+  workingDirectory: string | null;
   sealedSessionKey: string | null;
 }
 
@@ -105,6 +107,7 @@ export class ConversationReadModel {
           deletedAt: sandboxes.deletedAt,
           exposedUrls: sandboxes.exposedUrls,
           agentServerUrl: sandboxes.agentServerUrl,
+          workingDirectory: sandboxes.workingDirectory,
           sessionApiKey: sandboxes.sessionApiKey,
         },
         subConversationIds: sql<string[]>`array(
@@ -136,7 +139,7 @@ interface JoinedRow {
   conversation: typeof conversations.$inferSelect;
   sandbox: Pick<
     typeof sandboxes.$inferSelect,
-    'id' | 'status' | 'deletedAt' | 'exposedUrls' | 'agentServerUrl' | 'sessionApiKey'
+    'id' | 'status' | 'deletedAt' | 'exposedUrls' | 'agentServerUrl' | 'workingDirectory' | 'sessionApiKey'
   > | null;
   subConversationIds: string[];
 }
@@ -151,6 +154,7 @@ function toRecord({ conversation, sandbox, subConversationIds }: JoinedRow): Lis
       deleted: sandbox !== null && sandbox.deletedAt !== null,
       exposedUrls: sandbox?.exposedUrls ?? null,
       agentServerUrl: sandbox?.agentServerUrl ?? null,
+      workingDirectory: sandbox?.workingDirectory ?? null,
       sealedSessionKey: sandbox?.sessionApiKey ?? null,
     },
     subConversationIds,

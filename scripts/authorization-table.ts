@@ -55,6 +55,9 @@ const own = (route: string, sent: Sent = {}, status = 200): AuthorizationRow =>
 /** Members of the organization see it, and only the owner gives it orders. */
 const ordered = (route: string, sent: Sent = {}, status = 200): AuthorizationRow =>
   user(route, { stranger: 404, colleague: 403, owner: status }, sent);
+/** Members of the organization see it, and change nothing by it. */
+const shared = (route: string, sent: Sent = {}, status = 200): AuthorizationRow =>
+  user(route, { stranger: 404, colleague: status, owner: status }, sent);
 /** Not even members of the organization know of it. */
 const secret = (route: string, sent: Sent = {}): AuthorizationRow =>
   user(route, { stranger: 404, colleague: 404, owner: 200 }, sent);
@@ -88,6 +91,12 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   ordered(`PATCH ${conversation}`, { body: { title: 'new' } }),
   ordered(`DELETE ${conversation}`),
   ordered(`POST ${conversation}/send-message`, { body: message }),
+  // In the test nothing listens at the address of the sandbox, hence 502.
+  own(`GET ${conversation}/file`),
+  shared(`GET ${conversation}/git/changes`, { query: 'path=.' }, 502),
+  shared(`GET ${conversation}/git/diff`, { query: 'path=README.md' }, 502),
+  shared(`GET ${conversation}/skills`),
+  shared(`GET ${conversation}/hooks`, {}, 502),
   own(`GET ${V1}/app-conversations/start-tasks/search`),
   own(`GET ${V1}/app-conversations/start-tasks/count`),
   own(`GET ${V1}/app-conversations/start-tasks`, { query: 'ids={task_id}' }),

@@ -8,7 +8,7 @@ import { agentPayload, type Members } from './agent-payload.js';
 import { planningBoundary, planPath } from './plan-agent.js';
 import type { SecretSource } from './secret-sources.js';
 import type { SetupOutcome } from './setup-script.js';
-import type { SkillPayload } from './skill-payload.js';
+import type { SkillPayload } from '../../contract/skill.js';
 
 export interface RequestInputs {
   /** Any spelling. */

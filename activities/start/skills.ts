@@ -1,11 +1,12 @@
 /** SETTING_UP_SKILLS: what the agent is told about project, user and instance, and the project's hooks. */
 import { AgentServerError } from '../../agent-server/errors.js';
 import type { SkillsRequest } from '../../agent-server/workspace.js';
+import { marketplacesOf } from '../../contract/marketplaces.js';
 import { maskText } from '../../contract/masking.js';
 import { whileBeating, type ActivityScope } from './activity-scope.js';
 import { mirrorLlmProfiles } from './llm-profiles.js';
-import { readServerSkills } from './server-skills.js';
-import { mergeSkills, skillPayload, type SkillPayload } from './skill-payload.js';
+import { readServerSkills } from '../../config/server-skills.js';
+import { mergeSkills, skillPayload, type SkillPayload } from '../../contract/skill.js';
 import type { StartPreparationDeps } from './start-deps.js';
 import type { Project, Start, StartLoader } from './start-loader.js';
 
@@ -115,7 +116,7 @@ async function sandboxSkills(
     load_org: true,
     project_dir: projectDirectory,
     sandbox_config: { exposed_urls: start.sandbox.exposedUrls ?? [] },
-    registered_marketplaces: marketplaces(start),
+    registered_marketplaces: marketplacesOf(start.settings),
   };
   const answer = await start.client
     .skills(request, { signal, timeoutMs: WITH_PUBLIC_MS })
@@ -127,14 +128,4 @@ async function sandboxSkills(
       );
     });
   return answer.skills.map((skill) => skillPayload(skill));
-}
-
-/** Where a marketplace comes from is ours to know; null where there is none, because an empty list turns others off. */
-function marketplaces({ settings }: Start): Record<string, unknown>[] | null {
-  const own = new Set(settings.registered_marketplaces.map(({ name }) => name));
-  const inherited = settings.inherited_marketplaces.filter(({ name }) => !own.has(name));
-  const all = [...inherited, ...settings.registered_marketplaces].map(
-    ({ scope: _scope, ...marketplace }) => marketplace,
-  );
-  return all.length === 0 ? null : all;
 }

@@ -137,6 +137,7 @@ async function newThings() {
     id: sandboxId,
     createdByUserId: 'ada',
     agentServerUrl: 'http://127.0.0.1:9', // where nothing listens
+    workingDirectory: '/workspace/project',
     sessionApiKeyHash: lookupHash(key),
     sessionApiKey: await vault.seal(purposes.sessionKey(sandboxId), key),
     secretKey: await vault.seal(purposes.secretKey(sandboxId), 'the secret key of a sandbox'),

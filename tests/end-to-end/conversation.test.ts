@@ -93,12 +93,13 @@ describe('a conversation on the real agent-server', () => {
     expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
   });
 
-  it('works on a repository: clone, branch, setup script and hook', async () => {
+  it('works on a repository: clone, branch, setup script and hook', { timeout: 60_000 }, async () => {
     await git.addRepository('acme/rocket', {
       files: {
         'README.md': '# Rocket\n',
         '.openhands/setup.sh': 'echo "set up in $PWD" > setup-ran.txt\n',
         '.openhands/pre-commit.sh': '#!/bin/bash\nexit 0\n',
+        '.openhands/hooks.json': JSON.stringify({ stop: [{ matcher: '*', hooks: [{ command: 'true' }] }] }),
         'AGENTS.md': '# Be careful\n',
       },
       branches: { feature: { 'feature.txt': 'feature\n' } },
@@ -120,6 +121,31 @@ describe('a conversation on the real agent-server', () => {
     );
     // The repository's own instructions reached the model.
     expect(JSON.stringify(llm.calls.at(-1)?.body.messages)).toContain('Be careful');
+
+    // What clients look at, under the path that they take every sandbox to have.
+    const look = async (what: string) => {
+      const { status, body } = await product.call('GET', `/api/v1/app-conversations/${id}/${what}`);
+      return { status, body };
+    };
+    const found = (body: unknown) => ({ status: 200, body });
+    expect(await look('file?file_path=/workspace/project/rocket/README.md')).toEqual(found('# Rocket\n'));
+    expect(await look('file?file_path=/etc/hostname')).toEqual(found(''));
+    expect(await look('git/changes?path=/workspace/project/rocket')).toEqual(
+      found(expect.arrayContaining([expect.objectContaining({ status: 'ADDED', path: 'hello.txt' })])),
+    );
+    expect(await look('git/diff?path=hello.txt')).toMatchObject(found({ modified: 'hi' }));
+    const { body: given } = await product.call<{ skills: { name: string; content: string }[] }>(
+      'GET',
+      `/api/v1/app-conversations/${id}/skills`,
+    );
+    expect(given.skills).toContainEqual(
+      expect.objectContaining({ type: 'repo', content: expect.stringContaining('Be careful') as string }),
+    );
+    expect(await look('hooks')).toMatchObject(
+      found({
+        hooks: [{ event_type: 'stop', matchers: [{ hooks: [{ command: 'true', async: false }] }] }],
+      }),
+    );
   });
 
   it('that cannot be cloned ends in ERROR with the reason, and leaves no sandbox behind', async () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { buildStartRequest, type RequestInputs } from '../../../activities/start/request-builder.js';
 import { allSecrets, providerSecrets } from '../../../activities/start/secret-sources.js';
-import { skillPayload } from '../../../activities/start/skill-payload.js';
+import { skillPayload } from '../../../contract/skill.js';
 import { Settings } from '../../../contract/settings.js';
 import { StartRequest } from '../../../contract/start-task.js';
 import { AccessTokens } from '../../../identity/access-token.js';

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import { skillPayload, type SkillPayload } from './skill-payload.js';
+import { skillPayload, type SkillPayload } from '../contract/skill.js';
 
 const FrontMatter = z.object({
   name: z.string().trim().min(1).optional(),

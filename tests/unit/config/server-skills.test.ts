@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readServerSkills, readSkill } from '../../../activities/start/server-skills.js';
-import { mergeSkills, skillPayload } from '../../../activities/start/skill-payload.js';
+import { readServerSkills, readSkill } from '../../../config/server-skills.js';
+import { mergeSkills, skillPayload } from '../../../contract/skill.js';
 
 let directory: string;
 beforeEach(async () => {
