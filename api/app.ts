@@ -53,6 +53,7 @@ export function createApp({ routes, auth, logger, server, limits, gateway, onAct
     response.setHeader('Content-Security-Policy', docsSecurityPolicy);
     response.type('html').send(docsPage(routes));
   });
+  if (gateway) app.use('/api/conversations', forSandboxKeys(gateway));
   app.use(
     registerRoutes(routes, {
       auth,
@@ -66,6 +67,15 @@ export function createApp({ routes, auth, logger, server, limits, gateway, onAct
   app.use(errorHandler(logger));
   return { app, openApi };
 }
+
+/**
+ * Agent-servers and older clients of ours have routes of the same names below `/api/conversations`: who shows the key of a
+ * sandbox means those of its agent-server.
+ */
+const forSandboxKeys =
+  (gateway: RequestHandler): RequestHandler =>
+  (request, response, next) =>
+    request.headers['x-session-api-key'] === undefined ? next() : gateway(request, response, next);
 
 const HEALTH = /^\/(alive|health|ready|server_info)$/;
 

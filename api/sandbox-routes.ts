@@ -2,15 +2,14 @@ import { z } from 'zod';
 import { PageLimit, pageOf, Success, SUCCESS } from '../contract/primitives.js';
 import { SandboxInfo } from '../contract/sandbox.js';
 import type { SandboxReadModel } from '../db/sandbox-read-model.js';
-import type { SandboxRecord } from '../db/sandbox-repository.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
-import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
 import { readIdempotencyKey } from './idempotency-key.js';
 import { route, type RouteDefinition } from './route.js';
 import { createSandboxCommand, type SandboxCommandDeps } from './sandbox-command.js';
+import { createSandboxOrders } from './sandbox-orders.js';
 import { sandboxInfo } from './sandbox-view.js';
 
 const BATCH_LIMIT = 100;
@@ -125,13 +124,8 @@ function startRoute({ specs, agentServers, ...deps }: SandboxRouteDeps): RouteDe
   });
 }
 
-function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): RouteDefinition[] {
-  const mine = async (user: UserContext, sandboxId: string): Promise<SandboxRecord> => {
-    const row = await list.read(await visibleUserIds(user), sandboxId);
-    if (!row) throw notFound();
-    requireAuthor(user, row.createdByUserId, 'sandbox');
-    return row;
-  };
+function orderRoutes(deps: SandboxRouteDeps): RouteDefinition[] {
+  const orders = createSandboxOrders(deps);
   return [
     route({
       method: 'post',
@@ -142,7 +136,7 @@ function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): Rout
       params: Path,
       responses: { ...ORDER_RESPONSES, 409: { description: 'It is in no state that can be paused.' } },
       async handle({ params, user }) {
-        await actors.order(await mine(user, params.sandbox_id), 'pause', 'obeyed');
+        await orders.pause(user, params.sandbox_id);
         return SUCCESS;
       },
     }),
@@ -156,9 +150,7 @@ function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): Rout
       params: Path,
       responses: { ...ORDER_RESPONSES, 429: LIMIT_REACHED },
       async handle({ params, user }) {
-        const sandbox = await mine(user, params.sandbox_id);
-        await limit.makeRoomFor(sandbox.id, sandbox.createdByUserId);
-        await actors.order(sandbox, 'resume', 'accepted');
+        await orders.resume(user, params.sandbox_id);
         return SUCCESS;
       },
     }),
@@ -173,9 +165,9 @@ function orderRoutes({ list, sandboxes, actors, limit }: SandboxRouteDeps): Rout
       query: z.object({ sandbox_id: z.string().optional() }),
       responses: ORDER_RESPONSES,
       async handle({ params, query, user }) {
-        const sandbox = await mine(user, query.sandbox_id ?? params.sandbox_id);
-        await actors.order(sandbox, 'delete', 'accepted');
-        await sandboxes.hide(sandbox.id);
+        const sandbox = await orders.mine(user, query.sandbox_id ?? params.sandbox_id);
+        await deps.actors.order(sandbox, 'delete', 'accepted');
+        await deps.sandboxes.hide(sandbox.id);
         return SUCCESS;
       },
     }),

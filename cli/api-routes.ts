@@ -19,9 +19,11 @@ import { pendingMessageRoutes } from '../api/pending-message-routes.js';
 import type { RouteDefinition } from '../api/route.js';
 import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
 import type { LostEvents } from '../api/lost-events.js';
+import { legacyConversationShims } from '../api/legacy/conversation-shims.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
+import { createSandboxOrders } from '../api/sandbox-orders.js';
 import { sandboxRoutes } from '../api/sandbox-routes.js';
 import { sandboxSecretRoutes } from '../api/sandbox-secret-routes.js';
 import { sandboxSpecRoutes } from '../api/sandbox-spec-routes.js';
@@ -100,18 +102,36 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   });
   const liveStatus = createLiveStatus({ agentServers, logger });
   const specs = createSandboxSpecs(config, settings, STARTED_AT);
+  const views = createConversationViews({ agentServers, liveStatus });
+  const commands = createConversationCommands({
+    conversations,
+    rows,
+    deletion: new ConversationDeletion(database),
+    actors,
+    agentServers,
+    logger,
+  });
+  const start = createStartCommand({ vault, starts, tasks, conversations, conversationRows: rows, actors });
+  const sendMessage = createSendMessage({ conversations, tasks, queue: parts.messageQueue });
+  const limit = createSandboxLimit({
+    slots: new SandboxSlots(database, {
+      maxPerUser: config.sandboxes.maxPerUser,
+      policy: config.sandboxes.limitPolicy,
+    }),
+    actors,
+    logger,
+  });
   return [
-    ...appConversationRoutes({
+    ...appConversationRoutes({ conversations, views, commands }),
+    ...legacyConversationShims({
       conversations,
-      views: createConversationViews({ agentServers, liveStatus }),
-      commands: createConversationCommands({
-        conversations,
-        rows,
-        deletion: new ConversationDeletion(database),
-        actors,
-        agentServers,
-        logger,
-      }),
+      tasks,
+      views,
+      commands,
+      start,
+      sendMessage,
+      orders: createSandboxOrders({ list: sandboxList, actors, limit }),
+      agentServers,
     }),
     ...workspaceRoutes({ conversations, agentServers }),
     ...agentContextRoutes({
@@ -125,23 +145,14 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       logger,
     }),
     ...startRoutes({
-      start: createStartCommand({
-        vault,
-        starts,
-        tasks,
-        conversations,
-        conversationRows: rows,
-        actors,
-      }),
+      start,
       stream: { tasks, hub: parts.hub, streams: parts.streams, logger },
     }),
     ...startTaskRoutes({
       tasks,
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
     }),
-    ...sendMessageRoutes({
-      sendMessage: createSendMessage({ conversations, tasks, queue: parts.messageQueue }),
-    }),
+    ...sendMessageRoutes({ sendMessage }),
     ...pendingMessageRoutes({
       conversations,
       tasks,
@@ -156,14 +167,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       actors,
       agentServers,
       specs,
-      limit: createSandboxLimit({
-        slots: new SandboxSlots(database, {
-          maxPerUser: config.sandboxes.maxPerUser,
-          policy: config.sandboxes.limitPolicy,
-        }),
-        actors,
-        logger,
-      }),
+      limit,
     }),
     ...sandboxSecretRoutes({
       sandboxes,

@@ -1,4 +1,5 @@
 import { and, count, desc, eq, gte, inArray, isNull, lt, sql, type SQL } from 'drizzle-orm';
+import type { ConversationTrigger } from '../contract/primitives.js';
 import type { SandboxStatus } from '../contract/sandbox.js';
 import type { Database } from './database.js';
 import {
@@ -20,6 +21,9 @@ export interface ConversationFilter {
   updatedAtGte?: Date | undefined;
   updatedAtLt?: Date | undefined;
   sandboxId?: string | undefined;
+  /** `owner/repository`, as it was selected. */
+  repository?: string | undefined;
+  trigger?: ConversationTrigger | undefined;
   /** Conversations that have a parent are left out unless asked for. */
   includeSubConversations?: boolean | undefined;
 }
@@ -132,6 +136,8 @@ function matching(users: VisibleUsers, filter: ConversationFilter): SQL | undefi
     filter.updatedAtGte ? gte(conversations.updatedAt, filter.updatedAtGte) : undefined,
     filter.updatedAtLt ? lt(conversations.updatedAt, filter.updatedAtLt) : undefined,
     filter.sandboxId === undefined ? undefined : eq(conversations.sandboxId, filter.sandboxId),
+    filter.repository === undefined ? undefined : eq(conversations.selectedRepository, filter.repository),
+    filter.trigger === undefined ? undefined : eq(conversations.trigger, filter.trigger),
   );
 }
 

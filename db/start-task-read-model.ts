@@ -140,6 +140,18 @@ export class StartTaskReadModel {
     return row ?? null;
   }
 
+  /** The latest start that leads, or has led, to a conversation (hex id). */
+  async ofConversation(users: VisibleUsers, conversationId: string): Promise<StartTask | null> {
+    const [row] = await this.#tasks().where(
+      and(
+        this.#visible(users, {}),
+        eq(startRequests.conversationId, conversationId),
+        isNull(startRequests.supersededAt),
+      ),
+    );
+    return row ? this.#toStartTask(row) : null;
+  }
+
   /** The task after each transition past a sequence number, oldest first: what a stream has not written yet. */
   async transitionsAfter(taskId: string, sequence: number): Promise<StartTaskTransition[]> {
     const rows = await this.database

@@ -79,6 +79,9 @@ const conversation = `${V1}/app-conversations/{conversation_id}`;
 const pending = `${V1}/conversations/{conversation_id}/pending-messages`;
 const message = { role: 'user', content: [{ type: 'text', text: 'hello' }] };
 const byConversation = { query: 'conversation_id__eq={conversation_id}' };
+const legacy = '/api/conversations/{conversation_id}';
+/** Members of the organization look at it too. */
+const seen = (route: string): AuthorizationRow => user(route, { stranger: 404, colleague: 200, owner: 200 });
 const newSecret = { body: { name: 'NEW', value: 'x' } };
 const record = { id: '{conversation_id}', agent: { llm: { model: 'm' } }, workspace: {} };
 
@@ -143,6 +146,19 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own('GET /api/options/models'),
   own('GET /api/options/agents'),
   own('GET /api/options/security-analyzers'),
+  own('GET /api/conversations'),
+  own('GET /api/microagent-management/conversations', { query: 'selected_repository=a%2Fb' }),
+  own('POST /api/conversations', { body: { initial_user_msg: 'hello' } }),
+  own(`GET ${legacy}`),
+  ordered(`PATCH ${legacy}`, { body: { title: 'new' } }),
+  user(`DELETE ${legacy}`, { stranger: 200, colleague: 403, owner: 200 }),
+  seen(`GET ${legacy}/config`),
+  ordered(`POST ${legacy}/start`),
+  ordered(`POST ${legacy}/stop`),
+  ordered(`POST ${legacy}/events`, { body: message }),
+  ordered(`POST ${legacy}/message`, { body: { message: 'hello' } }),
+  ordered(`GET ${legacy}/vscode-url`),
+  ordered(`GET ${legacy}/web-hosts`),
   own('GET /api/keys'),
   own('POST /api/keys', { body: { name: 'new' } }),
   secret('DELETE /api/keys/{key_id}'),

@@ -136,6 +136,13 @@ const CONTRACT: readonly Area[] = [
     'GET /api/conversations/{id}/config',
     'POST /api/conversations/{id}/events',
     'POST /api/conversations/{id}/message',
+    'GET /api/conversations/{id}/events',
+    'GET /api/conversations/{id}/trajectory',
+    'GET /api/conversations/{id}/microagents',
+    'GET /api/conversations/{id}/git/changes',
+    'GET /api/conversations/{id}/git/diff',
+    'GET /api/conversations/{id}/vscode-url',
+    'GET /api/conversations/{id}/web-hosts',
     'GET /api/microagent-management/conversations',
   ]),
   area('Service API', 'others', [
@@ -219,7 +226,7 @@ export function compatibilityDocument(): string {
     ),
     '',
     'Also not: the MCP endpoint `/mcp/mcp`, sockets (clients talk to those of the agent-server), conversations of the older kind',
-    'with their Socket.IO stream and what belongs to them below `/api/conversations/{id}`.',
+    'with their Socket.IO stream, and what only they had: [moving](moving.md#clients-of-2025-11) says what becomes of them.',
     '',
   ].join('\n');
 }

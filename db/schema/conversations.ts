@@ -46,6 +46,12 @@ export const conversations = pgTable(
   (table) => [
     index('conversations_created').on(table.createdAt, table.id),
     index('conversations_user_created').on(table.createdByUserId, table.createdAt, table.id),
+    index('conversations_repository_created')
+      .on(table.selectedRepository, table.createdAt, table.id)
+      .where(sql`selected_repository is not null`),
+    index('conversations_trigger_created')
+      .on(table.trigger, table.createdAt, table.id)
+      .where(sql`trigger is not null`),
     index('conversations_parent').on(table.parentConversationId),
     index('conversations_sandbox').on(table.sandboxId),
     index('conversations_unpurged')

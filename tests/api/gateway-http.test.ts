@@ -275,6 +275,35 @@ describe('a client that keeps only the host of conversation_url', () => {
   });
 });
 
+describe('a path that this server and agent-servers share', () => {
+  it('belongs to the agent-server for callers with the key of a sandbox, and to this server for all others', async () => {
+    const path = '/api/conversations/{id}';
+    const shared = route({
+      method: 'get',
+      path,
+      summary: 'A route of our own',
+      tag: 'Test',
+      guard: 'open',
+      params: z.object({ id: z.string() }),
+      responses: { 200: { description: 'Ours.', schema: z.string() } },
+      handle: () => Promise.resolve('ours'),
+    });
+    const sharing = await openGateway({ routes: [shared] });
+    try {
+      const stage = await sharing.stage();
+      const answer = async (headers: Record<string, string>) =>
+        (await fetch(`${sharing.url}/api/conversations/0123`, { headers })).text();
+      expect(await answer({})).toBe('"ours"');
+      expect(await answer({ 'X-Session-API-Key': 'the key of the instance' })).toBe('"ours"');
+      expect(sharing.agentServer.requests).toEqual([]);
+      expect(await answer({ 'X-Session-API-Key': stage.key })).not.toBe('"ours"');
+      expect(sharing.agentServer.requests).toMatchObject([{ url: '/api/conversations/0123' }]);
+    } finally {
+      await sharing.close();
+    }
+  });
+});
+
 describe('the server', () => {
   it('answers a request that offers HTTP/2 as if it did not', async () => {
     const offer = [

@@ -25,11 +25,13 @@ import { createApp } from '../../api/app.js';
 import { createConversationCommands } from '../../api/conversation-commands.js';
 import { createConversationViews } from '../../api/conversation-view.js';
 import type { ConversationWaker } from '../../api/conversation-waker.js';
+import { legacyConversationShims } from '../../api/legacy/conversation-shims.js';
 import { createLiveStatus } from '../../api/live-status.js';
 import { createMessageQueue } from '../../api/message-queue.js';
 import { createMessageWaker } from '../../api/message-waker.js';
 import { pendingMessageRoutes } from '../../api/pending-message-routes.js';
 import { createSandboxLimit } from '../../api/sandbox-limit.js';
+import { createSandboxOrders } from '../../api/sandbox-orders.js';
 import { sandboxRoutes } from '../../api/sandbox-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../../api/send-message-route.js';
 import { startServer, type RunningServer } from '../../api/server.js';
@@ -274,16 +276,26 @@ function routesOver({ database, logger, hub, streams, messageWaker, actors, slot
     agentServers,
     logger,
   });
+  const sendMessage = createSendMessage({ conversations, tasks, queue, limitMs: MESSAGE_LIMIT_MS });
+  const limit = createSandboxLimit({ slots: new SandboxSlots(database, slots), actors, logger });
   return [
     ...appConversationRoutes({ conversations, views, commands }),
+    ...legacyConversationShims({
+      conversations,
+      tasks,
+      views,
+      commands,
+      start,
+      sendMessage,
+      orders: createSandboxOrders({ list: sandboxList, actors, limit }),
+      agentServers,
+    }),
     ...startRoutes({ start, stream: { tasks, hub, streams, logger } }),
     ...startTaskRoutes({
       tasks,
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
     }),
-    ...sendMessageRoutes({
-      sendMessage: createSendMessage({ conversations, tasks, queue, limitMs: MESSAGE_LIMIT_MS }),
-    }),
+    ...sendMessageRoutes({ sendMessage }),
     ...pendingMessageRoutes({
       conversations,
       tasks,
@@ -295,11 +307,7 @@ function routesOver({ database, logger, hub, streams, messageWaker, actors, slot
       sandboxes,
       requests: new SandboxRequests(database),
       list: sandboxList,
-      limit: createSandboxLimit({
-        slots: new SandboxSlots(database, slots),
-        actors,
-        logger,
-      }),
+      limit,
       actors,
       agentServers,
       specs: {

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { createApp } from '../../api/app.js';
 import { createGateway } from '../../api/gateway/gateway.js';
 import type { SocketLimits } from '../../api/gateway/socket-gateway.js';
+import type { RouteDefinition } from '../../api/route.js';
 import { startServer } from '../../api/server.js';
 import { Secret } from '../../contract/masking.js';
 import type { SandboxStatus } from '../../contract/sandbox.js';
@@ -27,6 +28,8 @@ export interface GatewaySettings {
   /** Auth mode none: nobody has a name. */
   noIdentity?: boolean;
   silenceSeconds?: number;
+  /** Routes of the server itself. */
+  routes?: readonly RouteDefinition[];
 }
 
 /** A sandbox with one conversation in it. */
@@ -125,7 +128,7 @@ export async function openGateway(settings: GatewaySettings = {}): Promise<Gatew
     },
     limits: settings.limits ?? {},
   });
-  const { app } = createApp({ routes: [], auth, logger, server, gateway: gateway.http });
+  const { app } = createApp({ routes: settings.routes ?? [], auth, logger, server, gateway: gateway.http });
   const running = await startServer(app, { host: '127.0.0.1', port: 0 }, (request, socket, head) =>
     gateway.sockets.handleUpgrade(request, socket, head),
   );

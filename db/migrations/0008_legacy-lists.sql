@@ -1,0 +1,2 @@
+CREATE INDEX "conversations_repository_created" ON "conversations" USING btree ("selected_repository","created_at","id") WHERE selected_repository is not null;--> statement-breakpoint
+CREATE INDEX "conversations_trigger_created" ON "conversations" USING btree ("trigger","created_at","id") WHERE trigger is not null;
