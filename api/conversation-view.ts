@@ -41,7 +41,7 @@ export function createConversationViews({
     ]);
     const keyOf = new Map(keys);
     return listed.map((item) => ({
-      ...stored(item),
+      ...storedMembers(item),
       ...live(
         item,
         agentServers.exposedUrls(item.sandbox) ?? [],
@@ -69,7 +69,8 @@ export function createConversationViews({
   };
 }
 
-type Stored = Omit<
+/** The members that are stored; the others are known only while the sandbox runs. */
+export type StoredMembers = Omit<
   AppConversation,
   | 'sandbox_status'
   | 'execution_status'
@@ -79,7 +80,7 @@ type Stored = Omit<
   | 'launched_agent_profile'
 >;
 
-function stored({ conversation: row, subConversationIds }: ListedConversation): Stored {
+export function storedMembers({ conversation: row, subConversationIds }: ListedConversation): StoredMembers {
   return {
     id: row.id,
     created_by_user_id: row.createdByUserId,

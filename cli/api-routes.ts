@@ -33,6 +33,7 @@ import type { ServerMonitor } from '../api/server-info.js';
 import { serviceRoutes } from '../api/service-routes.js';
 import { settingsRoutes } from '../api/settings-routes.js';
 import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes.js';
+import { trajectoryRoutes } from '../api/trajectory-routes.js';
 import { userRoutes } from '../api/user-routes.js';
 import { webClientRoutes } from '../api/web-client-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../api/send-message-route.js';
@@ -133,6 +134,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       orders: createSandboxOrders({ list: sandboxList, actors, limit }),
       agentServers,
     }),
+    ...trajectoryRoutes({ conversations, events, maxEvents: config.server.downloadMaxEvents }),
     ...workspaceRoutes({ conversations, agentServers }),
     ...agentContextRoutes({
       conversations,

@@ -82,6 +82,10 @@ const server = z.object({
     about:
       'How long requests and steps of starts under way may take when a process is asked to end. What is not done by then is cut, or handed over to another worker.',
   }),
+  downloadMaxEvents: setting(wholeNumber(0, 100_000_000).default(10_000), {
+    env: ['CALLBOARD_DOWNLOAD_MAX_EVENTS'],
+    about: 'Most events of a conversation that can be downloaded as an archive; 0 sets no limit.',
+  }),
   webhooksInHand: setting(wholeNumber(2, 100_000).default(64), {
     env: ['CALLBOARD_WEBHOOKS_IN_HAND'],
     about: 'Webhooks that one process works on at a time; further ones are answered 503 and sent again.',

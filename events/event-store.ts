@@ -42,6 +42,9 @@ export interface IngestResult {
 
 /** Commits in progress at a time: webhooks must not take every connection of the pool. */
 const PARALLEL_COMMITS = 4;
+/** Index entries, and events, held at a time while all events are read. */
+const STREAM_PAGE = 512;
+const STREAM_FILES = 16;
 
 /**
  * The events of all conversations: files are the authority, the index in PostgreSQL is derived from them and answers
@@ -148,6 +151,27 @@ export function createEventStore({ directory, database, disk, onDamage }: EventS
       const { locations, next } = await index.page(query, page);
       const items = (await readAll(locations)).filter((json) => json !== null);
       return { items, next_page_id: next };
+    },
+
+    /** All events that {@link search} finds over all its pages, a few at a time: no more are held, however many there are. */
+    async *stream(query: EventQuery): AsyncGenerator<{ id: string; json: string }[]> {
+      let pageId: string | null = null;
+      do {
+        const { locations, next } = await index.page(query, {
+          sortOrder: 'TIMESTAMP',
+          limit: STREAM_PAGE,
+          pageId,
+        });
+        for (let from = 0; from < locations.length; from += STREAM_FILES) {
+          const few = locations.slice(from, from + STREAM_FILES);
+          const texts = await readAll(few);
+          yield few.flatMap(({ eventId: id }, place) => {
+            const json = texts[place];
+            return typeof json === 'string' ? [{ id, json }] : [];
+          });
+        }
+        pageId = next;
+      } while (pageId !== null);
     },
 
     /** How many events {@link search} finds over all its pages. */

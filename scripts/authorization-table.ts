@@ -100,6 +100,7 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   shared(`GET ${conversation}/git/diff`, { query: 'path=README.md' }, 502),
   shared(`GET ${conversation}/skills`),
   shared(`GET ${conversation}/hooks`, {}, 502),
+  shared(`GET ${conversation}/download`),
   own(`GET ${V1}/app-conversations/start-tasks/search`),
   own(`GET ${V1}/app-conversations/start-tasks/count`),
   own(`GET ${V1}/app-conversations/start-tasks`, { query: 'ids={task_id}' }),
