@@ -19,11 +19,14 @@ export const failureMasking =
     },
   });
 
+/** What an error says, as far as it may be told: the message of a failed query repeats the values it was given. */
+export const tellable = (error: Error): string =>
+  error instanceof DrizzleQueryError ? `a query failed: ${error.query}` : error.message;
+
 /** Changes the error itself, so that its class, which Temporal looks at, stays. */
 export function maskError(err: unknown, masker: Pick<SecretMasker, 'mask'>): void {
   for (let error = err; error instanceof Error; error = error.cause) {
-    // The message of a failed query repeats the values it was given.
-    const text = error instanceof DrizzleQueryError ? `a query failed: ${error.query}` : error.message;
+    const text = tellable(error);
     const message = masker.mask(text);
     if (error.stack) error.stack = masker.mask(error.stack.replace(error.message, () => text));
     if (message !== error.message) error.message = message;

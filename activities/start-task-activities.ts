@@ -18,6 +18,8 @@ import type { createSandboxRow } from '../identity/new-sandbox.js';
 export interface StartLimits {
   cloneSeconds: number;
   setupScriptSeconds: number;
+  /** How long workers that come and go may hold up one phase in all; the workflow knows, if left out. */
+  handoverSeconds?: number;
 }
 
 /** What the workflow tells with a status. */

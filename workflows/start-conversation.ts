@@ -15,7 +15,7 @@ import {
 } from '@temporalio/workflow';
 import type { MessageActivities } from '../activities/messages/message-activities.js';
 import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
-import type { StartTaskActivities } from '../activities/start-task-activities.js';
+import type { StartLimits, StartTaskActivities } from '../activities/start-task-activities.js';
 import { CALLBOARD_START_STATUS } from './search-attributes.js';
 import { explain, logTimeout } from './failures.js';
 import { acceptedUpdate, type StartConversationInput } from './messages.js';
@@ -35,6 +35,9 @@ const { awaitSandbox } = proxyActivities<StartConversationActivities>({
   cancellationType: wait,
   retry: { initialInterval: '200ms', maximumInterval: '5s' },
 });
+
+/** How long workers that come and go may hold up a phase in all. */
+const HANDOVER_SECONDS = 600;
 
 /** Calls to the agent-server: idempotent by conversation id, so a lost answer is asked for again. */
 const { prepareSkills, createConversation, installGitHooks } = proxyActivities<StartConversationActivities>({
@@ -71,19 +74,8 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
   accepted = true;
   if (ended) return condition(allHandlersFinished); // asked for again after its end: the row is the answer
 
-  const { prepareRepository } = proxyActivities<StartConversationActivities>({
-    startToCloseTimeout: (limits.cloneSeconds + 60) * 1000,
-    heartbeatTimeout: '10s',
-    cancellationType: wait,
-    retry: { initialInterval: '500ms', maximumAttempts: 2 },
-  });
-  // Tried again only after its worker died: the script itself says whether an earlier run got to the end.
-  const { runSetupScript } = proxyActivities<StartConversationActivities>({
-    startToCloseTimeout: (limits.setupScriptSeconds + 60) * 1000,
-    heartbeatTimeout: '10s',
-    cancellationType: wait,
-    retry: { initialInterval: '500ms', maximumAttempts: 2 },
-  });
+  const { prepareRepository } = phase(limits.cloneSeconds, limits);
+  const { runSetupScript } = phase(limits.setupScriptSeconds, limits);
 
   const undo: (() => Promise<void>)[] = [];
   try {
@@ -129,6 +121,19 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   }
 }
+
+/**
+ * Phases that a setting limits. Work that goes wrong says so as final: tried again is only what a worker did not bring to
+ * its end, by whichever takes it up, which finds what an earlier one has begun and goes on with it.
+ */
+const phase = (limitSeconds: number, { handoverSeconds = HANDOVER_SECONDS }: StartLimits) =>
+  proxyActivities<StartConversationActivities>({
+    startToCloseTimeout: (limitSeconds + 60) * 1000,
+    scheduleToCloseTimeout: (limitSeconds + 60 + handoverSeconds) * 1000,
+    heartbeatTimeout: '10s',
+    cancellationType: wait,
+    retry: { initialInterval: '500ms', maximumInterval: '5s' },
+  });
 
 /** Stores and announces ERROR, then gives back what the start took, each part whatever becomes of the others. */
 async function fail(

@@ -1,4 +1,5 @@
 import { currentActivity, type ActivityScope } from './activity-scope.js';
+import { withOwnTries } from './own-tries.js';
 import { createConversation, discardConversation } from './conversation.js';
 import { installGitHooks } from './git-hooks.js';
 import { prepareRepository, type PreparedRepository } from './repository.js';
@@ -30,8 +31,10 @@ export function createStartPreparationActivities(
 ): StartPreparationActivities {
   const load = createStartLoader(deps);
   return {
-    prepareRepository: (taskId) => prepareRepository(deps, load, scope(), taskId),
-    runSetupScript: (taskId) => runSetupScript(deps, load, scope(), taskId),
+    prepareRepository: (taskId) =>
+      withOwnTries(scope(), (attempt) => prepareRepository(deps, load, attempt, taskId)),
+    runSetupScript: (taskId) =>
+      withOwnTries(scope(), (attempt) => runSetupScript(deps, load, attempt, taskId)),
     installGitHooks: (taskId) => installGitHooks(deps, load, scope(), taskId),
     prepareSkills: (taskId) => prepareSkills(deps, load, scope(), taskId),
     createConversation: (taskId) => createConversation(deps, load, scope(), taskId),

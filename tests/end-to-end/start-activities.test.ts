@@ -313,21 +313,24 @@ describe('what the agent is given', () => {
 });
 
 describe('a sandbox that does not answer', () => {
-  it('fails what was asked of it in a way that is tried again, and shows no key', async () => {
+  it('is asked once more, then fails what was asked of it for good, and shows no key', async () => {
     const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
+    let asked = 0;
     const activities = fixture.activities({
       deps: {
         createClient: (target) => ({
           ...fixture.client,
-          runScript: () =>
-            Promise.reject(
+          runScript: () => {
+            asked += 1;
+            return Promise.reject(
               new AgentServerError({
                 kind: 'refused',
                 status: null,
                 call: 'POST /api/bash/start_bash_command',
                 detail: `nothing listens at ${target.baseUrl} for ${SESSION_KEY}`,
               }),
-            ),
+            );
+          },
         }),
       },
     });
@@ -335,7 +338,8 @@ describe('a sandbox that does not answer', () => {
       () => new Error('it did not fail'),
       (error: unknown) => error as Error,
     );
-    expect(failure).toMatchObject({ type: 'AgentServerUnavailable', nonRetryable: false });
+    expect(failure).toMatchObject({ type: 'AgentServerUnavailable', nonRetryable: true });
+    expect(asked).toBe(2);
     expect(failure.message).not.toContain(SESSION_KEY);
   });
 });

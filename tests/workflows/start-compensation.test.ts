@@ -1,6 +1,6 @@
 /** What a start gives back, for every phase in which it can end and every way of ending there. */
 import { Context } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import type { Worker, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
@@ -10,7 +10,7 @@ import type { StartStatus } from '../../contract/start-task.js';
 import { START_CONVERSATION_WORKFLOW } from '../../workflows/messages.js';
 import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
 
-type Ending = 'failure' | 'timeout' | 'cancel';
+type Ending = 'failure' | 'timeout' | 'cancel' | 'handovers';
 
 const PHASES: [StartStatus, string][] = [
   ['WAITING_FOR_SANDBOX', 'awaitSandbox'],
@@ -20,13 +20,18 @@ const PHASES: [StartStatus, string][] = [
   ['SETTING_UP_SKILLS', 'prepareSkills'],
   ['STARTING_CONVERSATION', 'createConversation'],
 ];
-/** Where two attempts are all there are: a real time-out takes twice the heartbeat's limit. */
-const TWICE = new Set(['prepareRepository', 'runSetupScript']);
+/** Phases that a setting limits. */
+const LIMITED = new Set(['prepareRepository', 'runSetupScript']);
+/** To each limit the workflow adds a minute: that leaves two seconds. */
+const SHORT = { cloneSeconds: -58, setupScriptSeconds: -58, handoverSeconds: 0 };
 const CASES = PHASES.flatMap(([status, activity]) =>
-  (['failure', 'cancel', ...(TWICE.has(activity) ? ['timeout' as const] : [])] as const).flatMap((ending) =>
+  (['failure', 'cancel', ...(LIMITED.has(activity) ? ['timeout' as const] : [])] as const).flatMap((ending) =>
     [true, false].map((isNew) => ({ taskId: randomUUID(), status, activity, ending, isNew })),
   ),
 );
+
+/** More than any number of tries. */
+const HANDOVERS = 4;
 
 interface Plan {
   at: string;
@@ -73,6 +78,9 @@ class PlannedPhases {
         Context.current().heartbeat({ phase: 'working on it' });
         await new Promise<void>((end) => this.#silent.push(end)); // not heard of again
         return result;
+      case 'handovers':
+        if (Context.current().info.attempt <= HANDOVERS) throw new CancelledFailure('WORKER_SHUTDOWN');
+        return result;
       case 'cancel':
         for (;;) {
           Context.current().heartbeat();
@@ -84,7 +92,8 @@ class PlannedPhases {
   activities = {
     acceptStartTask: async (taskId: string) => {
       this.trace(taskId).statuses.push('WORKING');
-      return { limits: { cloneSeconds: 60, setupScriptSeconds: 60 }, ended: false };
+      const isShort = this.plans.get(taskId)?.ending === 'timeout';
+      return { limits: isShort ? SHORT : { cloneSeconds: 60, setupScriptSeconds: 60 }, ended: false };
     },
     chooseSandbox: async (taskId: string) => {
       this.trace(taskId).statuses.push('WAITING_FOR_SANDBOX');
@@ -176,10 +185,22 @@ describe('a start that ends', () => {
           expect(trace.error?.detail).toBe(`${activity} went wrong: exit code 7. Do this.`);
         } else {
           expect(trace.error?.detail).toMatch(
-            /was given up: its worker stopped reporting while working on it/,
+            /took longer than its time limit while working on it: raise [A-Z_]+_TIMEOUT_SECONDS/,
           );
         }
       }
+    },
+    60_000,
+  );
+
+  it.each([...LIMITED])(
+    'READY after %s was handed over from worker to worker many times',
+    async (at) => {
+      const taskId = randomUUID();
+      phases.plans.set(taskId, { at, ending: 'handovers', isNew: true });
+      await (await start(taskId)).result();
+      expect(phases.trace(taskId)).toMatchObject({ released: [], error: null });
+      expect(phases.trace(taskId).statuses.at(-1)).toBe('READY');
     },
     60_000,
   );
