@@ -60,7 +60,7 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
       conversationId,
       createdByUserId: user.userId,
       request,
-      secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), JSON.stringify(secrets))),
+      secrets: secrets && (await vault.seal(purposes.startSecrets(taskId), secrets)),
       authority: await sealAuthority(vault, taskId, user),
       idempotencyKey,
       fingerprint: idempotencyKey === null ? null : requestFingerprint(given),

@@ -1,21 +1,22 @@
+import { isDeepStrictEqual } from 'node:util';
 import { dashedId } from '../contract/ids.js';
 import { MASK } from '../contract/masking.js';
 import { hideSecrets } from '../contract/settings-secrets.js';
-import type { EffectiveStartRequest, StartRequest } from '../contract/start-task.js';
+import { maskPlugins, writeStartSecrets } from '../contract/start-secrets.js';
+import type { EffectiveStartRequest, PluginSpec, StartRequest } from '../contract/start-task.js';
 import type { ConversationReadModel } from '../db/conversation-read-model.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import { requireAuthor } from './authorship.js';
 import { HttpError, notFound } from './http-error.js';
-import { withPluginParameters } from './plugin-parameters.js';
 import { storable } from './storable-text.js';
 import { suggestedTaskPrompt } from './suggested-task-prompts.js';
 
 /** A request as it is stored: everything inherited or derived is filled in, secrets are apart. */
 export interface PreparedStart {
-  /** Ids as the contract spells them, values of secrets masked. */
+  /** Ids as the contract spells them; values of secrets and of plugins' parameters masked. */
   request: EffectiveStartRequest;
-  /** Secrets in the clear, to be sealed at once; null when there are none. */
-  secrets: Record<string, string> | null;
+  /** What was masked, in the clear, to be sealed at once; null when there was nothing. */
+  secrets: string | null;
 }
 
 /**
@@ -35,14 +36,18 @@ export async function prepareStart(
       ...own,
       ...inherited,
       conversation_id: own.conversation_id === null ? null : dashedId(own.conversation_id),
-      initial_message: withPluginParameters(own.initial_message, own.plugins),
+      plugins: own.plugins && maskPlugins(own.plugins),
       // Kinds of processors are all that is looked at: what else came with them is kept as it may be shown.
       processors: own.processors && own.processors.map((processor) => hideSecrets(processor, 'masked')),
       secrets: secrets && Object.fromEntries(Object.keys(secrets).map((name) => [name, MASK])),
     },
-    secrets: secrets && Object.keys(secrets).length > 0 ? secrets : null,
+    secrets: writeStartSecrets({ secrets: secrets ?? {}, plugins: hiddenPlugins(own.plugins) }),
   };
 }
+
+/** The plugins where something of them is masked, else null. */
+const hiddenPlugins = (plugins: PluginSpec[] | null): PluginSpec[] | null =>
+  plugins && !isDeepStrictEqual(maskPlugins(plugins), plugins) ? plugins : null;
 
 type Unsecret = Omit<StartRequest, 'secrets'>;
 

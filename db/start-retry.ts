@@ -1,4 +1,5 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
+import { needsStartSecrets } from '../contract/start-secrets.js';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
@@ -63,8 +64,7 @@ export class StartRetries {
       if (successor !== null) return { outcome: 'existing', taskId: successor };
       if (earlier.status !== 'ERROR') return { outcome: 'not-failed' };
       if (await isDeleted(tx, conversationId)) return { outcome: 'conversation-deleted' };
-      if (secrets === null && Object.keys(request.secrets ?? {}).length > 0)
-        return { outcome: 'secrets-erased' };
+      if (secrets === null && needsStartSecrets(request)) return { outcome: 'secrets-erased' };
       await supersede(tx, earlier.taskId);
       await tx.insert(startRequests).values({
         id: taskId,

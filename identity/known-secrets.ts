@@ -1,4 +1,5 @@
 import type { SecretMasker } from '../contract/secret-masker.js';
+import { readStartSecrets, secretsOfStart } from '../contract/start-secrets.js';
 import { secretTexts } from '../contract/secret-texts.js';
 import type { PlainListener } from './vault.js';
 
@@ -20,8 +21,6 @@ export const rememberIn =
 
 function secretsOfPlain(purpose: string, plain: string): string[] {
   if (OBJECTS.test(purpose)) return secretTexts(JSON.parse(plain));
-  // The secrets of a start are an object of values, and every value counts.
-  if (/^start\/[^/]*\/secrets$/.test(purpose))
-    return Object.values(JSON.parse(plain) as Record<string, string>);
+  if (/^start\/[^/]*\/secrets$/.test(purpose)) return secretsOfStart(readStartSecrets(plain));
   return [plain];
 }

@@ -1,5 +1,5 @@
-import type { InitialMessage } from '../contract/content.js';
-import type { PluginSpec } from '../contract/start-task.js';
+import type { InitialMessage } from '../../contract/content.js';
+import type { PluginSpec } from '../../contract/start-task.js';
 
 const HEADING = 'Plugin Configuration Parameters:';
 

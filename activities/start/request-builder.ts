@@ -51,7 +51,7 @@ export function buildStartRequest(inputs: RequestInputs): StartRequestPlan {
     workspace: workspace(inputs.projectDirectory),
     worktree: false,
     ...agent.body,
-    // Parameters of plugins and prompts of suggested tasks were put into it when the request came in.
+    // Prompts of suggested tasks were put into it when the request came in, parameters of plugins when it was read.
     initial_message: request.initial_message,
     confirmation_policy: { kind: confirmationPolicy(settings) },
     security_analyzer: usesLlmAnalyzer(settings) ? { kind: 'LLMSecurityAnalyzer' } : null,

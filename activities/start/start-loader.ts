@@ -3,11 +3,14 @@ import { z } from 'zod';
 import type { AgentServerClient } from '../../agent-server/client.js';
 import type { GitProvider } from '../../contract/primitives.js';
 import type { SandboxRecord } from '../../db/sandbox-repository.js';
+import { readStartSecrets, secretsOfStart, type StartSecrets } from '../../contract/start-secrets.js';
+import type { PluginSpec } from '../../contract/start-task.js';
 import type { StartTaskRecord } from '../../db/start-task-repository.js';
 import type { ProviderToken } from '../../identity/user-context.js';
 import type { Settings } from '../../contract/settings.js';
 import { purposes } from '../../identity/vault.js';
 import { permanentFailure } from './failures.js';
+import { withPluginParameters } from './plugin-parameters.js';
 import { projectDirectory, workingDirectory } from './project-directory.js';
 import { secretTexts } from '../../contract/secret-texts.js';
 import type { StartPreparationDeps } from './start-deps.js';
@@ -66,28 +69,28 @@ export function createStartLoader(deps: StartPreparationDeps): StartLoader {
   return async (taskId) => {
     const task = await deps.startTasks.read(taskId);
     if (!task) throw permanentFailure('StartTaskMissing', `start task ${taskId} does not exist`);
-    const [sandbox, settings, providerTokens, customSecrets, requestSecrets] = await Promise.all([
+    const [sandbox, settings, providerTokens, customSecrets, given] = await Promise.all([
       sandboxOf(task),
       deps.settings.read(task.createdByUserId),
       deps.secrets.providerTokens(task.createdByUserId),
       deps.secrets.readCustom(task.createdByUserId),
-      openRequestSecrets(deps, task),
+      openGiven(deps, task),
     ]);
     const sessionApiKey = await deps.vault.open(purposes.sessionKey(sandbox.id), sandbox.sessionApiKey);
     const secrets = [
       sessionApiKey,
       ...[...providerTokens.values()].map(({ token }) => token),
       ...[...customSecrets.values()].map(({ value }) => value),
-      ...Object.values(requestSecrets),
+      ...secretsOfStart(given),
       ...secretTexts(settings),
     ].filter((value) => value !== '');
     return {
-      task,
+      task: { ...task, request: withPlugins(task.request, given.plugins) },
       sandbox,
       settings,
       providerTokens,
       customSecrets,
-      requestSecrets,
+      requestSecrets: given.secrets,
       client: deps.createClient({ baseUrl: sandbox.agentServerUrl, sessionApiKey, secrets }),
       secretValues: () => secrets,
       project: () => projectOf(deps, task, sandbox, settings),
@@ -121,11 +124,20 @@ async function projectOf(
   return project;
 }
 
-async function openRequestSecrets(
+/** What was kept apart from the request, decrypted. */
+async function openGiven(
   deps: Pick<StartPreparationDeps, 'vault'>,
   task: StartTaskRecord,
-): Promise<Record<string, string>> {
-  if (task.secrets === null) return {};
-  const opened = await deps.vault.open(purposes.startSecrets(task.id), task.secrets);
-  return z.record(z.string(), z.string()).parse(JSON.parse(opened));
+): Promise<StartSecrets> {
+  if (task.secrets === null) return { secrets: {}, plugins: null };
+  return readStartSecrets(await deps.vault.open(purposes.startSecrets(task.id), task.secrets));
 }
+
+/** The request with its plugins as they were sent, and the message that tells the agent their parameters. */
+const withPlugins = (
+  request: StartTaskRecord['request'],
+  plugins: PluginSpec[] | null,
+): StartTaskRecord['request'] =>
+  plugins === null
+    ? request // nothing of them is hidden; or it is from before 0.3.0, and its message has them in it
+    : { ...request, plugins, initial_message: withPluginParameters(request.initial_message, plugins) };

@@ -3,6 +3,7 @@ import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import http from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTaskWorkflowId } from '../../contract/ids.js';
+import { readStartSecrets } from '../../contract/start-secrets.js';
 import { isTerminal, type StartTask } from '../../contract/start-task.js';
 import { startRequests, startTasks } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
@@ -131,6 +132,23 @@ describe('POST app-conversations', () => {
     api.conduct.held.clear();
     await ended(body.id);
     expect((await stored())?.secrets).toBeNull();
+  });
+
+  it('keeps what plugins are given, and credentials in their addresses, encrypted apart from the request', async () => {
+    api.conduct.held.add('prepareRepository');
+    const plugins = [
+      { source: 'https://bot:pass-of-the-bot@git.example/one', parameters: { key: 'value-for-one' } },
+    ];
+    const { body } = await post({ plugins });
+    expect(body.request.plugins).toMatchObject([
+      { source: 'https://**********@git.example/one', parameters: { key: '**********' } },
+    ]);
+    const [row] = await api.database.select().from(startRequests).where(eq(startRequests.id, body.id));
+    expect(JSON.stringify(row)).not.toMatch(/pass-of-the-bot|value-for-one/);
+    const opened = await testVault.open(purposes.startSecrets(body.id), row!.secrets!);
+    expect(readStartSecrets(opened).plugins).toMatchObject(plugins);
+    api.conduct.held.clear();
+    await ended(body.id);
   });
 
   it.each([START, STREAM])(

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { prepareStart } from '../../../api/start-request.js';
+import { needsStartSecrets, readStartSecrets, secretsOfStart } from '../../../contract/start-secrets.js';
 import { StartRequest } from '../../../contract/start-task.js';
 import type { ListedConversation } from '../../../db/conversation-read-model.js';
 import type { UserContext } from '../../../identity/user-context.js';
@@ -133,46 +134,6 @@ describe('a start request', () => {
     }
   });
 
-  it('tells the parameters of plugins at the end of the last text', async () => {
-    const plugin = {
-      source: 'github:owner/plugins',
-      repo_path: 'plugins/deploy',
-      parameters: { env: 'test', n: 3 },
-    };
-    const message = {
-      content: [
-        { type: 'text', text: 'first' },
-        { type: 'text', text: 'last' },
-        { type: 'image', image_urls: ['data:,'] },
-      ],
-    };
-    const lines = 'Plugin Configuration Parameters:\n- env: test\n- n: 3';
-    expect(await textOf({ initial_message: message, plugins: [plugin] })).toBe(`first|last\n\n${lines}|`);
-    const image = { content: [{ type: 'image', image_urls: ['data:,'] }] };
-    expect(await textOf({ initial_message: image, plugins: [plugin] })).toBe(`|${lines}`);
-    expect(await textOf({ initial_message: message, plugins: [{ source: 'x' }] })).toBe('first|last|');
-  });
-
-  it('groups the parameters of several plugins by their names', async () => {
-    const plugins = [
-      { source: 'github:owner/one.git', parameters: { a: 1 } },
-      { source: 'github:owner/plugins', repo_path: 'two', parameters: { b: ['x'] } },
-      { source: 'without' },
-    ];
-    expect(await textOf({ initial_message: { content: [{ type: 'text', text: 'go' }] }, plugins })).toBe(
-      'go\n\nPlugin Configuration Parameters:\none:\n- a: 1\ntwo:\n- b: ["x"]',
-    );
-  });
-
-  it('with plugin parameters and no message gets one that runs', async () => {
-    const { request } = await prepare({ plugins: [{ source: 'a/b', parameters: { k: 'v' } }] });
-    expect(request.initial_message).toEqual({
-      role: 'user',
-      run: true,
-      content: [{ type: 'text', text: 'Plugin Configuration Parameters:\n- k: v', cache_prompt: false }],
-    });
-  });
-
   it('is stored with its secrets masked and its conversation id dashed', async () => {
     const { request, secrets } = await prepare({
       secrets: { TOKEN: 'very secret' },
@@ -180,8 +141,54 @@ describe('a start request', () => {
     });
     expect(request.secrets).toEqual({ TOKEN: '**********' });
     expect(JSON.stringify(request)).not.toContain('very secret');
-    expect(secrets).toEqual({ TOKEN: 'very secret' });
+    expect(secrets).toBe('{"TOKEN":"very secret"}');
     expect(request.conversation_id).toBe('01234567-89ab-cdef-0123-456789abcdef');
+  });
+
+  it('is stored without what its plugins are given, and without the credentials of their addresses', async () => {
+    const plugins = [
+      {
+        source: 'https://bot:hunter2-of-the-bot@git.example/owner/one.git?access=hidden-in-the-query',
+        parameters: { api_token: 'token of the plugin', depth: 3 },
+      },
+      { source: 'github:owner/two', ref: 'main' },
+      { source: 'https://token-as-name@git.example/three' },
+    ];
+    const sent = {
+      secrets: { A: 'b' },
+      plugins,
+      initial_message: { content: [{ type: 'text', text: 'go' }] },
+    };
+    const { request, secrets } = await prepare(sent);
+    expect(request.plugins).toEqual([
+      {
+        source: 'https://**********@git.example/owner/one.git?access=**********',
+        ref: null,
+        repo_path: null,
+        parameters: { api_token: '**********', depth: '**********' },
+      },
+      { source: 'github:owner/two', ref: 'main', repo_path: null, parameters: null },
+      { source: 'https://**********@git.example/three', ref: null, repo_path: null, parameters: null },
+    ]);
+    expect(await textOf(sent)).toBe('go');
+    expect(readStartSecrets(secrets!)).toEqual({
+      secrets: { A: 'b' },
+      plugins: StartRequest.parse(sent).plugins,
+    });
+    expect(secretsOfStart(readStartSecrets(secrets!)).sort()).toEqual([
+      'b',
+      'hunter2-of-the-bot',
+      'token of the plugin',
+      'token-as-name',
+    ]);
+    expect(needsStartSecrets(request)).toBe(true);
+  });
+
+  it('with plugins that hide nothing keeps nothing apart', async () => {
+    const { request, secrets } = await prepare({ plugins: [{ source: 'git@git.example:owner/one.git' }] });
+    expect(secrets).toBeNull();
+    expect(request.plugins?.[0]?.source).toBe('git@git.example:owner/one.git');
+    expect(needsStartSecrets(request)).toBe(false);
   });
 
   it('with characters that no database stores is refused with 400, or mended where nothing is lost', async () => {
