@@ -6,7 +6,8 @@ import { z } from 'zod';
 import { InvalidSettings } from '../contract/settings.js';
 import { isUnauthenticated } from '../identity/auth-strategy.js';
 import { IdentityProviderUnavailable, SignInRefused } from '../identity/sign-in.js';
-import { HttpError } from './http-error.js';
+import { gitAnswer } from './git-errors.js';
+import { HttpError, type ErrorAnswer } from './http-error.js';
 import {
   isDatabaseOutage,
   isDiskOutage,
@@ -15,13 +16,6 @@ import {
   RETRY_AFTER_SECONDS,
 } from './outages.js';
 import { RequestValidationError, UNKNOWN_INPUT, validationDetails } from './validation-error.js';
-
-export interface ErrorAnswer {
-  status: number;
-  /** Sent as JSON; a failure nobody foresaw is a plain text (contract 1.5, shape G). */
-  body: unknown;
-  headers: Readonly<Record<string, string>>;
-}
 
 const detail = (status: number, text: unknown, headers: Record<string, string> = {}): ErrorAnswer => ({
   status,
@@ -51,6 +45,8 @@ export function answerTo(error: unknown): ErrorAnswer | null {
     // Written by an actor for whoever gave the order.
     return detail(error.cause.type?.endsWith('Conflict') ? 409 : 500, error.cause.message);
   }
+  const git = gitAnswer(error);
+  if (git) return git;
   if (isTemporalOutage(error)) return unavailable('The workflow service');
   if (isDatabaseOutage(error)) return unavailable('The database');
   if (isDiskOutage(error)) {

@@ -30,6 +30,15 @@ export class InvalidProviderToken extends Error {
   }
 }
 
+/** What storing tokens is answered where they could not be tried, or are no good. */
+export const TOKEN_FAILURES = {
+  400: { description: 'The host beside a token is none that may be asked, or has no such provider.' },
+  401: { description: 'The provider does not know a token.' },
+  429: { description: 'The provider takes no more requests; `Retry-After` says when it does.' },
+  502: { description: 'The provider does not answer as it should.' },
+  503: { description: 'The provider is away; `Retry-After` says for how long.' },
+};
+
 export interface ProviderTokenDeps {
   secrets: Pick<SecretsStore, 'providerTokens' | 'replaceProviderTokens'>;
   verifyProviderToken?: VerifyProviderToken;
@@ -46,6 +55,7 @@ export async function storeProviderTokens(
 ): Promise<void> {
   const stored = await secrets.providerTokens(userId);
   const next = new Map<GitProvider, NewProviderToken>();
+  const unproved = new Map<GitProvider, NewProviderToken>();
   for (const [name, given] of Object.entries(provider_tokens)) {
     const provider = GitProvider.parse(name);
     const before = stored.get(provider);
@@ -60,10 +70,15 @@ export async function storeProviderTokens(
         ? { refreshToken: before.refreshToken, expiresAt: before.expiresAt }
         : {}),
     };
-    if (given.token !== null && verifyProviderToken && !(await verifyProviderToken(provider, whole))) {
-      throw new InvalidProviderToken(provider);
-    }
     next.set(provider, whole);
+    if (given.token !== null || whole.host !== before?.host) unproved.set(provider, whole);
+  }
+  if (verifyProviderToken) {
+    await Promise.all(
+      [...unproved].map(async ([provider, token]) => {
+        if (!(await verifyProviderToken(provider, token))) throw new InvalidProviderToken(provider);
+      }),
+    );
   }
   await secrets.replaceProviderTokens(userId, next);
 }

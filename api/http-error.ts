@@ -14,3 +14,10 @@ export class HttpError extends Error {
 
 /** 404 of a thing that is not there, or not the caller's: the two are not told apart. */
 export const notFound = (detail = 'Not Found'): HttpError => new HttpError(404, detail);
+
+export interface ErrorAnswer {
+  status: number;
+  /** Sent as JSON; a failure nobody foresaw is a plain text (contract 1.5, shape G). */
+  body: unknown;
+  headers: Readonly<Record<string, string>>;
+}

@@ -5,6 +5,7 @@ import {
   InvalidProviderToken,
   ProviderTokensUpdate,
   storeProviderTokens,
+  TOKEN_FAILURES,
   type ProviderTokenDeps,
 } from './git-provider-tokens.js';
 import { HttpError, notFound } from './http-error.js';
@@ -130,7 +131,7 @@ function providerTokenRoutes(deps: SecretsRouteDeps): RouteDefinition[] {
       body: ProviderTokensUpdate,
       responses: {
         200: { description: 'Stored.', schema: Message },
-        401: { description: 'The provider does not know a token.' },
+        ...TOKEN_FAILURES,
       },
       async handle({ body, user }) {
         try {

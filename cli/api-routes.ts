@@ -12,6 +12,8 @@ import { createConversationCommands } from '../api/conversation-commands.js';
 import { createConversationViews } from '../api/conversation-view.js';
 import type { ConversationWaker } from '../api/conversation-waker.js';
 import { eventRoutes } from '../api/event-routes.js';
+import type { ProviderTokenDeps } from '../api/git-provider-tokens.js';
+import { gitRoutes } from '../api/git-routes.js';
 import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
 import type { MessageQueue } from '../api/message-queue.js';
@@ -59,9 +61,12 @@ import { SandboxRequests } from '../db/sandbox-requests.js';
 import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
+import type { GitProviderClients } from '../git-providers/clients.js';
+import { ProviderHandler } from '../git-providers/provider-handler.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { OperatorAccess } from '../identity/operator-access.js';
 import { PayloadEncryption } from '../identity/payload-codec.js';
+import type { UserContext } from '../identity/user-context.js';
 import type { Core } from './core.js';
 import type { Identity } from './identity.js';
 import { USER_SKILL_DIRECTORIES } from './skill-directories.js';
@@ -70,6 +75,7 @@ export interface ApiParts {
   config: Config;
   core: Core;
   identity: Identity;
+  gitProviders: GitProviderClients;
   client: Client;
   actors: Actors;
   hub: NotificationHub;
@@ -122,6 +128,11 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     actors,
     logger,
   });
+  const { gitProviders } = parts;
+  const providersOf = (user: UserContext) => new ProviderHandler(user.tokens, gitProviders, logger);
+  const tokenCheck: Pick<ProviderTokenDeps, 'verifyProviderToken'> = config.git.verifyTokens
+    ? { verifyProviderToken: (provider, token) => gitProviders.verify(provider, token) }
+    : {};
   return [
     ...appConversationRoutes({ conversations, views, commands }),
     ...legacyConversationShims({
@@ -180,8 +191,9 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...sandboxSpecRoutes({ specs }),
     ...settingsRoutes({ settings, secrets }),
     ...legacySettingsRoutes({ settings, secrets }),
-    ...secretsRoutes({ secrets }),
-    ...legacySecretsRoutes({ secrets }),
+    ...secretsRoutes({ secrets, ...tokenCheck }),
+    ...legacySecretsRoutes({ secrets, ...tokenCheck }),
+    ...gitRoutes({ providersOf }),
     ...userRoutes({ settings, sandboxes }),
     ...codecRoutes({
       operator: new OperatorAccess(config.temporal.operatorKey, core.keys),

@@ -21,6 +21,7 @@ import { callbacksQueuedSignal } from '../workflows/messages.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { apiRoutes } from './api-routes.js';
 import { openCore } from './core.js';
+import { createGitProviders } from './git-providers.js';
 import { openIdentity } from './identity.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
 
@@ -92,6 +93,7 @@ export async function startApi({
       config,
       core,
       identity,
+      gitProviders: createGitProviders(config),
       client,
       actors,
       hub,

@@ -24,11 +24,18 @@ export function renderConfig(config: Config): ConfigLine[] {
 function shown(value: unknown): string {
   if (value === null || value === undefined) return 'not set';
   if (value instanceof Secret) return MASK;
-  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(String).join(', ');
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(listed).join(', ');
   if (typeof value !== 'object') return `${value as string | number | boolean}`;
   if ('first' in value && 'last' in value) return `${value.first as number}-${value.last as number}`;
   const names = Object.keys(value);
   return names.length === 0 ? 'none' : names.map((name) => `${name}=${MASK}`).join(', ');
+}
+
+/** An entry of a list; hosts as they were written. */
+function listed(entry: unknown): string {
+  if (typeof entry !== 'object' || entry === null || !('host' in entry)) return String(entry);
+  const { host, port, http } = entry as { host: string; port: number | null; http: boolean };
+  return `${http ? 'http://' : ''}${host}${port === null ? '' : `:${port}`}`;
 }
 
 /** `docs/configuration.md`, made from the schema. */

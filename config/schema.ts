@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { checkAuth } from './auth-rules.js';
 import { SANDBOX_LIMIT_POLICIES } from '../contract/sandbox.js';
 import {
+  allowedHost,
   commandLine,
   databaseAddress,
   flag,
@@ -448,6 +449,23 @@ const auth = z.object({
   }),
 });
 
+const git = z.object({
+  allowedPrivateHosts: setting(list(allowedHost()).default([]), {
+    env: ['CALLBOARD_GIT_ALLOWED_PRIVATE_HOSTS'],
+    about:
+      'Git hosts that this server may ask although they are not on the public internet, `host[:port]`, behind `http://` where they have no https (see docs/git-providers.md).',
+  }),
+  timeoutSeconds: setting(wholeNumber(1, 120).default(15), {
+    env: ['CALLBOARD_GIT_TIMEOUT_SECONDS'],
+    about: 'How long a git provider may take for one answer.',
+  }),
+  verifyTokens: setting(flag().default(true), {
+    env: ['CALLBOARD_GIT_VERIFY_TOKENS'],
+    about:
+      'Whether a git token is tried at its provider before it is stored; off where only sandboxes reach the provider.',
+  }),
+});
+
 const keys = z.object({
   master: setting(secret(), {
     env: ['JWT_SECRET'],
@@ -505,6 +523,7 @@ export const ConfigSchema = z
     agentServer,
     llm,
     auth,
+    git,
     keys,
     log,
   })

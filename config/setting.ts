@@ -84,6 +84,28 @@ export const issuerAddress = () =>
     { message: 'must be an https address as the provider names itself (http on this machine only)' },
   );
 
+/**
+ * A host, with or without a port, behind `http://` where it may be asked without encryption. The port is null where none
+ * is given: it may be any.
+ */
+export const allowedHost = () =>
+  text().transform((value, context): { host: string; port: number | null; http: boolean } => {
+    const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/i.exec(value) ?? [];
+    const url = parseUrl(`http://${rest}`);
+    const isHost = url !== null && !url.username && url.pathname === '/' && !url.search && !url.hash;
+    if (!isHost || !/^(https?:\/\/)?$/i.test(scheme)) {
+      const message = 'must be a host such as git.example.com, 10.0.0.7:8443 or http://127.0.0.1:3000';
+      context.issues.push({ code: 'custom', message, input: undefined });
+      return z.NEVER;
+    }
+    const port = /:(\d+)\/?$/.exec(rest)?.[1];
+    return {
+      host: url.hostname,
+      port: port === undefined ? null : Number(port),
+      http: scheme.toLowerCase() === 'http://',
+    };
+  });
+
 /** A list, as an array or as comma-separated text. */
 export const list = <Item extends z.ZodType<unknown, string>>(item: Item) =>
   z.preprocess(

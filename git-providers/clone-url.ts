@@ -1,6 +1,7 @@
 /** Where a repository is cloned from, and what git has to answer when the provider asks who it is. */
 import type { GitProvider } from '../contract/primitives.js';
 import type { ProviderToken } from '../identity/user-context.js';
+import { addressText, InvalidRepository, providerAddress } from './host-address.js';
 
 /** Name and password for HTTP; the password is a token. */
 export interface GitCredentials {
@@ -16,19 +17,6 @@ export interface CloneSource {
   /** Null for a repository that is read without identity. */
   credentials: GitCredentials | null;
 }
-
-/** The repository or host cannot be made into an address; the message says why, for people. */
-export class InvalidRepository extends Error {
-  override readonly name = 'InvalidRepository';
-}
-
-const DEFAULT_HOSTS: Partial<Record<GitProvider, string>> = {
-  github: 'github.com',
-  gitlab: 'gitlab.com',
-  bitbucket: 'bitbucket.org',
-  forgejo: 'codeberg.org',
-  azure_devops: 'dev.azure.com',
-};
 
 /** How many parts a repository name has: `owner/name`, groups within groups, `organization/project/name`. */
 const SEGMENTS: Partial<Record<GitProvider, { min: number; max: number; form: string }>> = {
@@ -50,42 +38,20 @@ export function cloneSource(
   repository: string,
   token: ProviderToken | null,
 ): CloneSource {
-  const base = baseAddress(provider, token?.host ?? null);
+  const base = providerAddress(provider, token?.host ?? null);
   const path = repositoryPath(provider, repository, base);
   return {
-    url: `${base.origin}${base.pathname.replace(/\/+$/, '')}/${path}`,
+    url: `${addressText(base)}/${path}`,
     origin: base.origin,
     credentials: token === null || token.token === '' ? null : credentialsFor(provider, token.token),
   };
 }
 
-/** Host as users enter it: bare, with a port, with a scheme, with a path below which the provider lives. */
-function baseAddress(provider: GitProvider, host: string | null): URL {
-  const given = host?.trim() || DEFAULT_HOSTS[provider];
-  if (given === undefined) {
-    throw new InvalidRepository(
-      provider === 'bitbucket_data_center'
-        ? 'the host of Bitbucket Data Center is not set: add it beside its token in the settings'
-        : `repositories cannot be cloned from ${provider}`,
-    );
-  }
-  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `https://${given}`;
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (
-    url === null ||
-    !/^https?:$/.test(url.protocol) ||
-    url.username !== '' ||
-    url.search !== '' ||
-    url.hash !== ''
-  ) {
-    throw new InvalidRepository(
-      `the host configured for ${provider} is not a host name or an http(s) address`,
-    );
-  }
-  return url;
-}
-
-function repositoryPath(provider: GitProvider, repository: string, base: URL): string {
+/**
+ * The parts of a repository's name, as users select it.
+ * @throws {InvalidRepository} when there are too few or too many, or one is no name.
+ */
+export function repositorySegments(provider: GitProvider, repository: string): string[] {
   const rule = SEGMENTS[provider];
   const segments = repository.replace(/\.git$/, '').split('/');
   const wellFormed =
@@ -98,7 +64,11 @@ function repositoryPath(provider: GitProvider, repository: string, base: URL): s
       `"${shown(repository)}" is not a repository of ${provider} (${rule?.form ?? 'owner/name'})`,
     );
   }
-  const encoded = segments.map((segment) => encodeURIComponent(segment));
+  return segments;
+}
+
+function repositoryPath(provider: GitProvider, repository: string, base: URL): string {
+  const encoded = repositorySegments(provider, repository).map((segment) => encodeURIComponent(segment));
   if (provider === 'bitbucket_data_center') return `scm/${encoded.join('/')}.git`;
   if (provider === 'azure_devops') return azurePath(encoded, base);
   return `${encoded.join('/')}.git`;

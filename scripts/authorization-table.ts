@@ -61,6 +61,9 @@ const shared = (route: string, sent: Sent = {}, status = 200): AuthorizationRow 
 /** Not even members of the organization know of it. */
 const secret = (route: string, sent: Sent = {}): AuthorizationRow =>
   user(route, { stranger: 404, colleague: 404, owner: 200 }, sent);
+/** With the caller's own git token, which the owner has stored and the others have not. */
+const connected = (route: string, unconnected: number, sent: Sent = {}): AuthorizationRow =>
+  user(route, { stranger: unconnected, colleague: unconnected, owner: 200 }, sent);
 const open = (route: string, status = 200): AuthorizationRow => ({ route, expected: everybody(status) });
 /** By the session key of a sandbox and nothing else. */
 const sandbox = (route: string, paused: number, sent: Sent = {}): AuthorizationRow => ({
@@ -144,6 +147,11 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own('POST /api/add-git-providers', { body: { provider_tokens: { github: { token: 't' } } } }),
   own('POST /api/unset-provider-tokens'),
   own(`GET ${V1}/users/me`),
+  connected(`GET ${V1}/users/git-info`, 403),
+  connected(`GET ${V1}/git/installations/search`, 403, { query: 'provider=github' }),
+  connected(`GET ${V1}/git/repositories/search`, 403, { query: 'provider=github' }),
+  connected(`GET ${V1}/git/branches/search`, 403, { query: 'provider=github&repository=a/b&query=' }),
+  connected(`GET ${V1}/git/suggested-tasks/search`, 403),
   own('GET /api/options/models'),
   own('GET /api/options/agents'),
   own('GET /api/options/security-analyzers'),

@@ -5,7 +5,8 @@ import { AgentServerError } from '../../agent-server/errors.js';
 import { base62 } from '../../contract/ids.js';
 import { isBranchName } from '../../contract/git-names.js';
 import { GIT_PROVIDERS, type GitProvider } from '../../contract/primitives.js';
-import { cloneSource, InvalidRepository, type CloneSource } from '../../git-providers/clone-url.js';
+import { cloneSource, type CloneSource } from '../../git-providers/clone-url.js';
+import { InvalidRepository } from '../../git-providers/host-address.js';
 import { isCalledOff, whileBeating, type ActivityScope } from './activity-scope.js';
 import { cloneFailure } from './clone-failure.js';
 import {

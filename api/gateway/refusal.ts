@@ -1,7 +1,8 @@
 /** Answers to handshakes that do not become sockets, and the same refusals as close codes where one has. */
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { answerTo, type ErrorAnswer } from '../errors.js';
+import { answerTo } from '../errors.js';
+import type { ErrorAnswer } from '../http-error.js';
 
 /** Refusals of a caller's making are answers; everything else is a fault of ours and told without details. */
 export const refusalOf = (error: unknown): ErrorAnswer =>

@@ -1,7 +1,14 @@
 /** Secrets and git-provider tokens as the 2025-11 clients manage them (contract 16.10). */
 import { z } from 'zod';
 import type { SecretsStore } from '../../identity/secrets-store.js';
-import { InvalidProviderToken, ProviderTokensUpdate, storeProviderTokens } from '../git-provider-tokens.js';
+import { GitProviderError } from '../../git-providers/provider-error.js';
+import { gitAnswer } from '../git-errors.js';
+import {
+  InvalidProviderToken,
+  ProviderTokensUpdate,
+  storeProviderTokens,
+  TOKEN_FAILURES,
+} from '../git-provider-tokens.js';
 import type { ProviderTokenDeps } from '../git-provider-tokens.js';
 import { HttpError } from '../http-error.js';
 import { route, type RouteDefinition } from '../route.js';
@@ -84,12 +91,13 @@ export const legacySecretsRoutes = (deps: LegacySecretsDeps): RouteDefinition[] 
       path: '/api/add-git-providers',
       summary: 'Store git-provider tokens; providers not named are removed',
       body: ProviderTokensUpdate,
-      responses: { ...done('Stored.'), 401: { description: 'The provider does not know a token.' } },
+      responses: { ...done('Stored.'), ...TOKEN_FAILURES },
       async handle({ body, user }) {
         try {
           await storeProviderTokens(deps, user.userId, storable(body));
         } catch (error) {
           if (error instanceof InvalidProviderToken) throw shapeC(401, error.message);
+          if (error instanceof GitProviderError) throw shapeC(gitAnswer(error)?.status ?? 502, error.message);
           throw error;
         }
         return { message: 'Git providers stored' };

@@ -98,6 +98,7 @@ function standIns({ connection }: Core): Record<string, unknown> {
       enqueue: () => Promise.resolve({ id: randomUUID(), position: 1 }),
       outcome: () => Promise.resolve(null),
     },
+    gitProviders: EMPTY_GIT_HOST,
     client: {
       options: { namespace: 'default' },
       withDeadline: (_: number, work: () => Promise<unknown>) => work(),
@@ -127,6 +128,27 @@ function standIns({ connection }: Core): Record<string, unknown> {
     },
   };
 }
+
+const empty = () => Promise.resolve({ items: [], next: null });
+const nobody = { id: '1', login: 'ada', avatar_url: '', company: null, name: null, email: null };
+/** A git provider that knows every token and has nothing. */
+const EMPTY_GIT_HOST = {
+  supports: () => true,
+  verify: () => Promise.resolve(true),
+  open: () => ({
+    provider: 'github',
+    currentUser: () => Promise.resolve(nobody),
+    installations: empty,
+    repositories: empty,
+    branches: empty,
+    searchRepositories: () => Promise.resolve([]),
+    searchBranches: () => Promise.resolve([]),
+    suggestedTasks: () => Promise.resolve([]),
+    repository: () => Promise.resolve({ pushed_at: null }),
+    listFolder: () => Promise.resolve([]),
+    readFile: () => Promise.resolve('content'),
+  }),
+};
 
 /** One of each thing of the owner, with nothing done to it yet. */
 async function newThings() {

@@ -8,6 +8,7 @@ import { secretsOf } from '../../api/log.js';
 import { startServer } from '../../api/server.js';
 import { apiRoutes, type ApiParts } from '../../cli/api-routes.js';
 import { openCore, type Core } from '../../cli/core.js';
+import { createGitProviders } from '../../cli/git-providers.js';
 import { openIdentity, type Identity } from '../../cli/identity.js';
 import { loadConfig } from '../../config/config.js';
 import { createTestDatabase } from './database.js';
@@ -45,6 +46,7 @@ export async function startIdentityServer(
   const { app } = createApp({
     routes: apiRoutes({
       ...NO_TEMPORAL,
+      gitProviders: createGitProviders(config),
       ...standIns(core),
       config,
       core,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { cloneSource, InvalidRepository } from '../../../git-providers/clone-url.js';
+import { cloneSource } from '../../../git-providers/clone-url.js';
+import { InvalidRepository } from '../../../git-providers/host-address.js';
 
 const token = (value: string, host: string | null = null) => ({ token: value, host, userId: null });
 
