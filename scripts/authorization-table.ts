@@ -19,13 +19,18 @@ export const CALLERS = {
 } as const;
 export type Caller = keyof typeof CALLERS;
 
+/** A status; several where several ways to be wrong, in the order in which the test tries them, are answered differently. */
+export type Expected = number | readonly number[];
+
 export interface AuthorizationRow {
-  /** `METHOD path`, the path as in the OpenAPI document. */
+  /** `METHOD path`, the path as in the OpenAPI document; `SOCKET path` for a WebSocket. */
   route: string;
-  expected: Record<Caller, number>;
+  expected: Record<Caller, Expected>;
   /** What the test sends; parameters in braces are the owner's things. */
   query?: string;
   body?: unknown;
+  /** Answered by the agent-server for whoever shows the key of its sandbox. */
+  isShared?: true;
 }
 
 type Sent = Pick<AuthorizationRow, 'query' | 'body'>;
@@ -85,9 +90,16 @@ const byConversation = { query: 'conversation_id__eq={conversation_id}' };
 const legacy = '/api/conversations/{conversation_id}';
 /** Members of the organization look at it too. */
 const seen = (route: string): AuthorizationRow => user(route, { stranger: 404, colleague: 200, owner: 200 });
+/** Agent-servers have routes of the same names: the key of a sandbox leads there (docs/gateway.md). */
+const sharedWithAgentServer = (row: AuthorizationRow): AuthorizationRow => ({
+  ...row,
+  expected: { ...row.expected, running: 200, paused: 409 },
+  isShared: true,
+});
 const newSecret = { body: { name: 'NEW', value: 'x' } };
 const record = { id: '{conversation_id}', agent: { llm: { model: 'm' } }, workspace: {} };
 
+/** Routes of the API itself, as its OpenAPI document names them. */
 export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own(`GET ${V1}/app-conversations/search`),
   own(`GET ${V1}/app-conversations/count`),
@@ -155,19 +167,21 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own('GET /api/options/models'),
   own('GET /api/options/agents'),
   own('GET /api/options/security-analyzers'),
-  own('GET /api/conversations'),
   own('GET /api/microagent-management/conversations', { query: 'selected_repository=a%2Fb' }),
-  own('POST /api/conversations', { body: { initial_user_msg: 'hello' } }),
-  own(`GET ${legacy}`),
-  ordered(`PATCH ${legacy}`, { body: { title: 'new' } }),
-  user(`DELETE ${legacy}`, { stranger: 200, colleague: 403, owner: 200 }),
-  seen(`GET ${legacy}/config`),
-  ordered(`POST ${legacy}/start`),
-  ordered(`POST ${legacy}/stop`),
-  ordered(`POST ${legacy}/events`, { body: message }),
-  ordered(`POST ${legacy}/message`, { body: { message: 'hello' } }),
-  ordered(`GET ${legacy}/vscode-url`),
-  ordered(`GET ${legacy}/web-hosts`),
+  ...[
+    own('GET /api/conversations'),
+    own('POST /api/conversations', { body: { initial_user_msg: 'hello' } }),
+    own(`GET ${legacy}`),
+    ordered(`PATCH ${legacy}`, { body: { title: 'new' } }),
+    user(`DELETE ${legacy}`, { stranger: 200, colleague: 403, owner: 200 }),
+    seen(`GET ${legacy}/config`),
+    ordered(`POST ${legacy}/start`),
+    ordered(`POST ${legacy}/stop`),
+    ordered(`POST ${legacy}/events`, { body: message }),
+    ordered(`POST ${legacy}/message`, { body: { message: 'hello' } }),
+    ordered(`GET ${legacy}/vscode-url`),
+    ordered(`GET ${legacy}/web-hosts`),
+  ].map(sharedWithAgentServer),
   own('GET /api/keys'),
   own('POST /api/keys', { body: { name: 'new' } }),
   secret('DELETE /api/keys/{key_id}'),
@@ -200,9 +214,55 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   open('GET /server_info'),
 ];
 
+/** Who has shown nothing is let in and asked by a frame; without a key in it the socket is closed with this. */
+const NO_KEY_IN_FRAME = 4001;
+
+/** What lies at an agent-server, by its session key alone: a browser's cookie opens nothing here. */
+const passedOn = (route: string, without: number): AuthorizationRow => ({
+  route,
+  expected: { ...everybody(without), running: 200, paused: 409 },
+});
+
+/** By the session key, or as a user: from a page of this server, or by an API key. */
+const socket = (path: string, people: Record<People, number>): AuthorizationRow => ({
+  route: `SOCKET ${path}`,
+  expected: {
+    ...people,
+    none: NO_KEY_IN_FRAME,
+    wrong: 403,
+    expired: [NO_KEY_IN_FRAME, 403],
+    running: 101,
+    paused: 409,
+    service: NO_KEY_IN_FRAME,
+  },
+});
+
+const agentServer = `${V1}/sandboxes/{sandbox_id}/agent-server`;
+const listening = { stranger: 404, colleague: 101, owner: 101 };
+const ordering = { stranger: 404, colleague: 403, owner: 101 };
+
+/** What the OpenAPI document does not tell of: the gateway to the agent-servers, and the document itself. */
+export const BESIDE_THE_DOCUMENT: readonly AuthorizationRow[] = [
+  open('GET /openapi.json'),
+  open('GET /docs'),
+  passedOn(`GET ${agentServer}/api/conversations/count`, 401),
+  passedOn(`POST ${agentServer}/api/bash/execute_bash_command`, 401),
+  passedOn('GET /api/vscode/url', 404),
+  socket('/sockets/events/{conversation_id}', listening),
+  socket('/sockets/session/{conversation_id}', ordering),
+  socket('/sockets/bash-events/{conversation_id}', ordering),
+  socket('/sockets/bash-events', { stranger: 403, colleague: 403, owner: 403 }),
+  socket(`${agentServer}/sockets/events/{conversation_id}`, listening),
+  socket(`${agentServer}/sockets/bash-events`, { stranger: 404, colleague: 404, owner: 101 }),
+];
+
 const BEGIN =
   '<!-- Made by `npm run docs` from scripts/authorization-table.ts: change that, not this table. -->';
 const END = '<!-- End of what is made. -->';
+
+const ABOUT_GATEWAY = `What is not in the OpenAPI document, the [gateway](gateway.md) most of all. There 200 is the answer of the agent-server, 101 an
+open socket, and 4001 a socket that was asked for a key in its first frame and closed without one. An expired cookie is as good as
+none at a socket; an expired API key is refused.`;
 
 /** `docs/security.md` with the table as it is now in its place. */
 export function securityDocument(): string {
@@ -212,16 +272,30 @@ export function securityDocument(): string {
   if (before === undefined || after === undefined) {
     throw new Error(`docs/security.md has lost the place of its table: it is between ${BEGIN} and ${END}`);
   }
-  return [before.trimEnd(), '', BEGIN, '', ...tableLines(), '', END, after.trimStart()].join('\n');
+  return [
+    before.trimEnd(),
+    '',
+    BEGIN,
+    '',
+    ...tableLines(AUTHORIZATION),
+    '',
+    ABOUT_GATEWAY,
+    '',
+    ...tableLines(BESIDE_THE_DOCUMENT),
+    '',
+    END,
+    after.trimStart(),
+  ].join('\n');
 }
 
-function tableLines(): string[] {
+function tableLines(rows: readonly AuthorizationRow[]): string[] {
   const callers = Object.keys(CALLERS) as Caller[];
   return [
     `| route | ${callers.map((caller) => CALLERS[caller]).join(' | ')} |`,
     `| --- |${' ---: |'.repeat(callers.length)}`,
-    ...AUTHORIZATION.map(
-      ({ route, expected }) => `| \`${route}\` | ${callers.map((caller) => expected[caller]).join(' | ')} |`,
+    ...rows.map(
+      ({ route, expected }) =>
+        `| \`${route}\` | ${callers.map((caller) => [expected[caller]].flat().join(' or ')).join(' | ')} |`,
     ),
   ];
 }

@@ -3,40 +3,38 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ServerMonitor } from '../../api/server-info.js';
-import { StreamRegistry } from '../../api/start-stream.js';
-import type { Core } from '../../cli/core.js';
-import {
-  apiKeys,
-  pendingMessages,
-  startRequests,
-  startTasks,
-  startTaskTransitions,
-} from '../../db/schema/index.js';
+import { apiKeys, pendingMessages } from '../../db/schema/index.js';
 import { AccessTokens } from '../../identity/access-token.js';
 import { lookupHash, purposes } from '../../identity/vault.js';
 import {
   AUTHORIZATION,
+  BESIDE_THE_DOCUMENT,
   CALLERS,
   type AuthorizationRow,
   type Caller,
 } from '../../scripts/authorization-table.js';
+import { FakeSocketServer } from '../support/fake-socket-server.js';
 import { startIdentityServer, type IdentityServer } from '../support/identity-server.js';
+import { obedientParts } from '../support/obedient-parts.js';
 import { addOrganization, addPerson, MULTI_USER, signedIn } from '../support/people.js';
 import { insertConversation, insertSandbox, insertStartTask, newId } from '../support/rows.js';
 import { listen } from '../support/loopback.js';
+import { Refused, SocketClient } from '../support/socket-client.js';
 
 const SERVICE_KEY = 'shared secret of the automations';
 /** In the title of each conversation of the owner: strangers never read it. */
 const MARK = 'seen by members only';
 
 let provider: Server;
+let agentServer: FakeSocketServer;
 let server: IdentityServer;
 let organization: string;
 let expiredKey: string;
 
 beforeAll(async () => {
   provider = await identityProvider();
+  agentServer = await new FakeSocketServer().listen();
+  agentServer.onSocket = (socket) => socket.send('welcome');
   const { port } = provider.address() as AddressInfo;
   server = await startIdentityServer(
     {
@@ -46,7 +44,7 @@ beforeAll(async () => {
       CALLBOARD_OPERATOR_KEY: 'the key of an operator of this server',
     },
     undefined,
-    standIns,
+    obedientParts,
   );
   organization = await addOrganization(server, 'engines');
   await addPerson(server, 'ada', organization);
@@ -64,6 +62,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server.close();
+  await agentServer.close();
   await new Promise((resolve) => provider.close(resolve));
 });
 
@@ -85,81 +84,16 @@ async function identityProvider(): Promise<Server> {
   return listening;
 }
 
-/** Orders are obeyed at once, starts are ready at once, messages are delivered at once. */
-function standIns({ connection }: Core): Record<string, unknown> {
-  const done = () => Promise.resolve();
-  return {
-    monitor: new ServerMonitor('/tmp'),
-    streams: new StreamRegistry(),
-    hub: { subscribe: () => () => undefined },
-    waker: { wake: () => undefined },
-    lostEvents: { compare: () => undefined, failed: () => undefined },
-    messageQueue: {
-      enqueue: () => Promise.resolve({ id: randomUUID(), position: 1 }),
-      outcome: () => Promise.resolve(null),
-    },
-    gitProviders: EMPTY_GIT_HOST,
-    client: {
-      options: { namespace: 'default' },
-      withDeadline: (_: number, work: () => Promise<unknown>) => work(),
-      workflowService: { describeNamespace: done },
-    },
-    actors: {
-      cancelStart: done,
-      startSandbox: done,
-      order: done,
-      deleteConversation: done,
-      runEnded: done,
-      async startConversation(taskId: string) {
-        const [request] = await connection.database
-          .select()
-          .from(startRequests)
-          .where(eq(startRequests.id, taskId));
-        if (!request) throw new Error('the request is not stored');
-        const { id, conversationId, createdByUserId } = request;
-        const now = new Date();
-        await connection.database
-          .insert(startTasks)
-          .values({ id, conversationId, createdByUserId, status: 'READY', createdAt: now, updatedAt: now });
-        await connection.database
-          .insert(startTaskTransitions)
-          .values({ taskId, sequence: 1, status: 'READY', at: now });
-      },
-    },
-  };
-}
-
-const empty = () => Promise.resolve({ items: [], next: null });
-const nobody = { id: '1', login: 'ada', avatar_url: '', company: null, name: null, email: null };
-/** A git provider that knows every token and has nothing. */
-const EMPTY_GIT_HOST = {
-  supports: () => true,
-  verify: () => Promise.resolve(true),
-  open: () => ({
-    provider: 'github',
-    currentUser: () => Promise.resolve(nobody),
-    installations: empty,
-    repositories: empty,
-    branches: empty,
-    searchRepositories: () => Promise.resolve([]),
-    searchBranches: () => Promise.resolve([]),
-    suggestedTasks: () => Promise.resolve([]),
-    repository: () => Promise.resolve({ pushed_at: null }),
-    listFolder: () => Promise.resolve([]),
-    readFile: () => Promise.resolve('content'),
-  }),
-};
-
 /** One of each thing of the owner, with nothing done to it yet. */
-async function newThings() {
+async function newThings(agentServerUrl: string) {
   const key = `session key ${newId()}`;
   const { vault, secrets } = server.core;
   const sandboxId = newId();
   await insertSandbox(database(), {
     id: sandboxId,
     createdByUserId: 'ada',
-    agentServerUrl: 'http://127.0.0.1:9', // where nothing listens
     workingDirectory: '/workspace/project',
+    agentServerUrl,
     sessionApiKeyHash: lookupHash(key),
     sessionApiKey: await vault.seal(purposes.sessionKey(sandboxId), key),
     secretKey: await vault.seal(purposes.secretKey(sandboxId), 'the secret key of a sandbox'),
@@ -182,6 +116,7 @@ async function newThings() {
   );
   await server.core.settings.update('ada', (stored) => ({ ...stored, language: 'en' }));
   const owner = { userId: 'ada', organizationId: organization };
+  await database().delete(apiKeys).where(eq(apiKeys.name, 'x')); // a user has a hundred at most
   const ofUser = await server.identity.apiKeys.create(owner, { name: 'x', expiresAt: null });
   await server.identity.apiKeys.getOrCreateSystem({ ...owner, name: 'existing' });
   return {
@@ -277,6 +212,27 @@ async function send(
   return { status: response.status, text: await response.text() };
 }
 
+/** The status of a handshake that is refused; of others, whether the agent-server is reached or a key is asked for. */
+async function openSocket(
+  { route }: AuthorizationRow,
+  things: Things,
+  headers: Record<string, string>,
+): Promise<{ status: number; text: string }> {
+  const url = `${server.url}${filled(route.replace('SOCKET ', ''), things)}`;
+  try {
+    const client = await SocketClient.open(url, { headers: { Origin: server.url, ...headers } });
+    client.socket.send('{"type":"auth","session_api_key":""}');
+    const welcomed = new Promise<number>((resolve) => client.socket.once('message', () => resolve(101)));
+    // What came with the handshake is there already.
+    const status = client.frames.length > 0 ? 101 : await Promise.race([welcomed, client.closed]);
+    client.socket.terminate();
+    return { status: typeof status === 'number' ? status : status.code, text: client.texts.join('') };
+  } catch (error) {
+    if (error instanceof Refused) return { status: error.status, text: error.body };
+    throw error;
+  }
+}
+
 /**
  * One group after the other: what some are refused must still be there for the next ones, the sandbox pauses once, and
  * the owner's order may end it all.
@@ -301,14 +257,18 @@ describe('every route', () => {
     expect(ORDER.flat().sort()).toEqual(Object.keys(CALLERS).sort());
   });
 
-  it.each(AUTHORIZATION)('$route answers each caller as the table says', async (row) => {
-    const things = await newThings();
-    const answered: Partial<Record<Caller, number>> = {};
+  const check = async (
+    row: AuthorizationRow,
+    agentServerUrl: string,
+    request: (...parameters: Parameters<typeof send>) => ReturnType<typeof send>,
+  ) => {
+    const things = await newThings(agentServerUrl);
+    const answered: Partial<Record<Caller, number[]>> = {};
     const ask = async (caller: Caller) => {
+      const attempts = (answered[caller] = [] as number[]);
       for (const headers of await shownBy(caller, things)) {
-        const { status, text } = await send(row, things, headers);
-        // Of several attempts the one that is not as expected is told.
-        if (answered[caller] === undefined || status !== row.expected[caller]) answered[caller] = status;
+        const { status, text } = await request(row, things, headers);
+        attempts.push(status);
         if (!MEMBERS.has(caller)) expect(text).not.toContain(MARK);
         if (status !== 200) expect(text).not.toMatch(/the (value|token) of a/);
       }
@@ -318,6 +278,32 @@ describe('every route', () => {
       if (callers.includes('running')) await things.pause(false);
       await Promise.all(callers.map(ask));
     }
-    expect(answered).toEqual(row.expected);
+    const expected = Object.fromEntries(
+      Object.entries(row.expected).map(([caller, statuses]) => [
+        caller,
+        typeof statuses === 'number' ? answered[caller as Caller]?.map(() => statuses) : statuses,
+      ]),
+    );
+    expect(answered).toEqual(expected);
+  };
+
+  it.each(AUTHORIZATION)('$route answers each caller as the table says', (row) =>
+    // Where it has no part in the answer no agent-server listens.
+    check(row, row.isShared ? agentServer.url : 'http://127.0.0.1:9', send),
+  );
+
+  it.each(BESIDE_THE_DOCUMENT)('$route answers each caller as the table says', (row) =>
+    check(row, agentServer.url, row.route.startsWith('SOCKET ') ? openSocket : send),
+  );
+
+  it('of the gateway gives nothing of a caller to the agent-server but the key of the sandbox', () => {
+    const seen = [...agentServer.requests, ...agentServer.handshakes];
+    expect(seen.length).toBeGreaterThan(0);
+    for (const { headers } of seen) {
+      expect(headers['x-session-api-key']).toMatch(/^session key /);
+      for (const name of ['cookie', 'authorization', 'x-access-token', 'x-service-api-key', 'x-api-key']) {
+        expect(headers).not.toHaveProperty(name);
+      }
+    }
   });
 });

@@ -1,9 +1,10 @@
-/** The product's routes and strategies over a real database, configured as people configure them; no Temporal. */
+/** The product's routes, gateway and strategies over a real database, configured as people configure them; no Temporal. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino, type Logger } from 'pino';
 import { createApp } from '../../api/app.js';
+import { createGateway } from '../../api/gateway/gateway.js';
 import { secretsOf } from '../../api/log.js';
 import { startServer } from '../../api/server.js';
 import { apiRoutes, type ApiParts } from '../../cli/api-routes.js';
@@ -11,6 +12,7 @@ import { openCore, type Core } from '../../cli/core.js';
 import { createGitProviders } from '../../cli/git-providers.js';
 import { openIdentity, type Identity } from '../../cli/identity.js';
 import { loadConfig } from '../../config/config.js';
+import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { createTestDatabase } from './database.js';
 
 export interface IdentityServer {
@@ -43,22 +45,29 @@ export async function startIdentityServer(
   const logger: Logger = pino({ level: 'debug' }, { write: (line: string) => void log.push(line) });
   const core = await openCore(config, databaseUrl, { logger, masker: secretsOf(config) });
   const identity = await openIdentity({ config, core, logger });
+  const parts = { ...NO_TEMPORAL, gitProviders: createGitProviders(config), ...standIns(core) };
+  const gateway = createGateway({
+    server: config.server,
+    gateway: config.gateway,
+    sandboxes: core.sandboxes,
+    conversations: new ConversationReadModel(core.connection.database),
+    events: core.events,
+    vault: core.vault,
+    auth: identity.auth,
+    hub: parts.hub,
+    logger,
+  });
   const { app } = createApp({
-    routes: apiRoutes({
-      ...NO_TEMPORAL,
-      gitProviders: createGitProviders(config),
-      ...standIns(core),
-      config,
-      core,
-      identity,
-      logger,
-    } as unknown as ApiParts),
+    routes: apiRoutes({ ...parts, config, core, identity, logger } as unknown as ApiParts),
     auth: identity.auth,
     logger,
     server: config.server,
     limits: config.limits,
+    gateway: gateway.http,
   });
-  const running = await startServer(app, { host: '127.0.0.1', port: 0 });
+  const running = await startServer(app, { host: '127.0.0.1', port: 0 }, (request, socket, head) =>
+    gateway.sockets.handleUpgrade(request, socket, head),
+  );
   return {
     url: running.url,
     core,
@@ -66,6 +75,7 @@ export async function startIdentityServer(
     log,
     database: { url: databaseUrl },
     async close() {
+      await gateway.sockets.close();
       await running.close(1_000);
       await core.close();
       await own?.drop();
@@ -78,4 +88,11 @@ export async function startIdentityServer(
 const UNLIMITED = { CALLBOARD_SIGN_INS_PER_MINUTE: '0', CALLBOARD_WRONG_SECRETS_PER_MINUTE: '0' };
 
 /** What only routes use that these tests never call. */
-const NO_TEMPORAL = { client: {}, actors: {}, hub: {}, streams: {}, waker: {}, monitor: {} };
+const NO_TEMPORAL = {
+  client: {},
+  actors: {},
+  hub: { subscribe: () => () => undefined },
+  streams: {},
+  waker: {},
+  monitor: {},
+};
