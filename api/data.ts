@@ -19,5 +19,13 @@ export interface AcpProvider {
 }
 export const ACP_PROVIDERS = read('acp-providers') as AcpProvider[];
 
+/** Models by provider, and where providers are reached; `scripts/renew-models.py` makes it. */
+const MODELS = read('models') as {
+  addresses: Record<string, string>;
+  models: Record<string, string[]>;
+};
+export const KNOWN_MODELS = MODELS.models;
+export const PROVIDER_ADDRESSES: Readonly<Record<string, string | undefined>> = MODELS.addresses;
+
 /** Models that the SDK's makers have tried, by provider. */
 export const VERIFIED_MODELS = read('verified-models') as Record<string, string[]>;

@@ -35,10 +35,12 @@ import type { ServerMonitor } from '../api/server-info.js';
 import { serviceRoutes } from '../api/service-routes.js';
 import { settingsRoutes } from '../api/settings-routes.js';
 import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes.js';
+import { switchRoutes } from '../api/switch-routes.js';
 import { trajectoryRoutes } from '../api/trajectory-routes.js';
 import { userRoutes } from '../api/user-routes.js';
 import { webClientRoutes } from '../api/web-client-routes.js';
 import { createSendMessage, sendMessageRoutes } from '../api/send-message-route.js';
+import { profileRoutes } from '../api/profile-routes.js';
 import { createRetryCommand } from '../api/retry-command.js';
 import { createStartCommand } from '../api/start-command.js';
 import { startRoutes } from '../api/start-routes.js';
@@ -145,6 +147,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       orders: createSandboxOrders({ list: sandboxList, actors, limit }),
       agentServers,
     }),
+    ...switchRoutes({ conversations, agentServers, settings, rows }),
     ...trajectoryRoutes({ conversations, events, maxEvents: config.server.downloadMaxEvents }),
     ...workspaceRoutes({ conversations, agentServers }),
     ...agentContextRoutes({
@@ -190,6 +193,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     }),
     ...sandboxSpecRoutes({ specs }),
     ...settingsRoutes({ settings, secrets }),
+    ...profileRoutes({ settings }),
     ...legacySettingsRoutes({ settings, secrets }),
     ...secretsRoutes({ secrets, ...tokenCheck }),
     ...legacySecretsRoutes({ secrets, ...tokenCheck }),

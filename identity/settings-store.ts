@@ -1,4 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
+import type { LlmSettings } from '../contract/agent-settings.js';
+import { profileWithKey } from '../contract/llm-profiles.js';
 import { joinSecrets, splitSecrets, type Json } from '../contract/settings-secrets.js';
 import { readSettings, type Settings, type StoredSettings } from '../contract/settings.js';
 import type { Database } from '../db/database.js';
@@ -42,11 +44,42 @@ export class SettingsStore {
    * @returns the settings after the change.
    */
   async update(userId: string | null, change: (stored: StoredSettings) => StoredSettings): Promise<Settings> {
+    return this.#update(userId, (stored) => change(stored ?? {})) as Promise<Settings>;
+  }
+
+  /** As {@link update}, but nothing is done, and null returned, when the user has stored none. */
+  updateExisting(
+    userId: string | null,
+    change: (stored: StoredSettings) => StoredSettings,
+  ): Promise<Settings | null> {
+    return this.#update(userId, (stored) => stored && change(stored));
+  }
+
+  /** A saved model of the user with the keys it is called with; null when there is none of that name. */
+  async profile(userId: string | null, name: string): Promise<LlmSettings | null> {
+    const stored = await this.#load(this.deps.database, userId);
+    const profile = stored && profileWithKey(stored, name);
+    if (!profile) return null;
+    return this.#complete({ agent_settings: { llm: profile } }).agent_settings.llm;
+  }
+
+  /** The model of users who have not chosen one, as they might have chosen it: without its key. */
+  instanceLlm(): Json {
+    const { model, baseUrl } = this.deps.instanceLlm ?? NO_INSTANCE_LLM;
+    return { ...(model === null ? {} : { model }), ...(baseUrl === null ? {} : { base_url: baseUrl }) };
+  }
+
+  /** What `change` returns is stored, unless it is null. */
+  async #update(
+    userId: string | null,
+    change: (stored: StoredSettings | null) => StoredSettings | null,
+  ): Promise<Settings | null> {
     const owner = userId ?? NO_USER;
     const { database, vault } = this.deps;
     return database.transaction(async (tx) => {
       await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${`settings/${owner}`}, 4))`);
-      const next = change((await this.#load(tx, userId)) ?? {});
+      const next = change(await this.#load(tx, userId));
+      if (next === null) return null;
       const { open, secret } = splitSecrets(next);
       const row = {
         content: open,
@@ -83,13 +116,15 @@ export class SettingsStore {
 }
 
 /**
- * Fills in the instance's model where the user chose neither model nor address: the instance's key goes only to the
- * instance's model, never to an address that a user wrote.
+ * Fills in the instance's model where the user chose neither model nor address, or those of the instance: its key goes
+ * only to its model at its address, never to an address that a user wrote.
  */
 function withInstanceLlm(complete: Settings, stored: StoredSettings, instance: InstanceLlm): Settings {
   const chosen = (stored['agent_settings'] as { llm?: { model?: unknown; base_url?: unknown } } | undefined)
     ?.llm;
-  if (instance.model === null || chosen?.model || chosen?.base_url) return complete;
+  const isOther = (given: unknown, own: string | null) => Boolean(given) && given !== own;
+  if (instance.model === null) return complete;
+  if (isOther(chosen?.model, instance.model) || isOther(chosen?.base_url, instance.baseUrl)) return complete;
   const { llm } = complete.agent_settings;
   return {
     ...complete,

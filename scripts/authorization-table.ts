@@ -109,6 +109,13 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   ordered(`PATCH ${conversation}`, { body: { title: 'new' } }),
   ordered(`DELETE ${conversation}`),
   ordered(`POST ${conversation}/send-message`, { body: message }),
+  // Others have no such profile of their own, which is looked for first.
+  user(
+    `POST ${conversation}/switch_profile`,
+    { stranger: 404, colleague: 404, owner: 502 },
+    { body: { profile_name: 'saved' } },
+  ),
+  ordered(`POST ${conversation}/switch_acp_model`, { body: { model: 'm' } }, 502),
   // In the test nothing listens at the address of the sandbox, hence 502.
   own(`GET ${conversation}/file`),
   shared(`GET ${conversation}/git/changes`, { query: 'path=.' }, 502),
@@ -143,6 +150,12 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own(`POST ${V1}/settings`, { body: { language: 'en' } }),
   own(`GET ${V1}/settings/agent-schema`),
   own(`GET ${V1}/settings/conversation-schema`),
+  own(`GET ${V1}/settings/profiles`),
+  secret(`GET ${V1}/settings/profiles/{name}`),
+  user(`POST ${V1}/settings/profiles/{name}`, { stranger: 201, colleague: 201, owner: 201 }),
+  own(`DELETE ${V1}/settings/profiles/{name}`),
+  secret(`POST ${V1}/settings/profiles/{name}/activate`),
+  secret(`POST ${V1}/settings/profiles/{name}/rename`, { body: { new_name: 'saved' } }),
   own('GET /api/settings'),
   own('POST /api/settings', { body: { language: 'en' } }),
   own('POST /api/reset-settings', {}, 410),

@@ -114,7 +114,14 @@ async function newThings(agentServerUrl: string) {
     'ada',
     new Map([['github' as const, { token: 'the token of ada', host: null, userId: null }]]),
   );
-  await server.core.settings.update('ada', (stored) => ({ ...stored, language: 'en' }));
+  await server.core.settings.update('ada', (stored) => ({
+    ...stored,
+    language: 'en',
+    llm_profiles: {
+      profiles: { saved: { model: 'openai/gpt-5', api_key: 'the key of a profile' } },
+      active: null,
+    },
+  }));
   const owner = { userId: 'ada', organizationId: organization };
   await database().delete(apiKeys).where(eq(apiKeys.name, 'x')); // a user has a hundred at most
   const ofUser = await server.identity.apiKeys.create(owner, { name: 'x', expiresAt: null });
@@ -132,6 +139,7 @@ async function newThings(agentServerUrl: string) {
       user_id: 'ada',
       org_id: organization,
       key_name: 'existing',
+      name: 'saved',
     } as Record<string, string>,
     /** The same sandbox, paused, or the same again running. */
     pause: (paused: boolean) => server.core.sandboxes.setStatus(sandboxId, paused ? 'PAUSED' : 'RUNNING'),
@@ -270,7 +278,7 @@ describe('every route', () => {
         const { status, text } = await request(row, things, headers);
         attempts.push(status);
         if (!MEMBERS.has(caller)) expect(text).not.toContain(MARK);
-        if (status !== 200) expect(text).not.toMatch(/the (value|token) of a/);
+        if (status !== 200) expect(text).not.toMatch(/the (value|token|key) of a/);
       }
     };
     for (const callers of ORDER) {
