@@ -14,6 +14,7 @@ import { openApiDocument, type OpenApiDocument } from './openapi.js';
 import { registerRoutes } from './register-routes.js';
 import { createRateLimits } from './rate-limits.js';
 import type { RouteDefinition } from './route.js';
+import type { WrongKeys } from './wrong-keys.js';
 
 export interface AppDeps {
   routes: readonly RouteDefinition[];
@@ -22,6 +23,8 @@ export interface AppDeps {
   server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'>;
   /** How often callers may give orders; absent: as often as they like. */
   limits?: Config['limits'];
+  /** Counts wrong keys, here and at sockets; absent: as many as they like. */
+  wrongKeys?: WrongKeys;
   /** Serves what agent-servers serve; asked after the server's own routes. */
   gateway?: RequestHandler | null;
   /** Told of each request that is more than a look at the server's health. */
@@ -29,7 +32,16 @@ export interface AppDeps {
 }
 
 /** Composes the application; it listens nowhere yet. */
-export function createApp({ routes, auth, logger, server, limits, gateway, onActivity }: AppDeps): {
+export function createApp({
+  routes,
+  auth,
+  logger,
+  server,
+  limits,
+  wrongKeys,
+  gateway,
+  onActivity,
+}: AppDeps): {
   app: Express;
   openApi: OpenApiDocument;
 } {
@@ -59,6 +71,7 @@ export function createApp({ routes, auth, logger, server, limits, gateway, onAct
       auth,
       ...server,
       ...(limits ? { limits: createRateLimits(limits) } : {}),
+      ...(wrongKeys ? { wrongKeys } : {}),
     }),
   );
   if (gateway) app.use(gateway);

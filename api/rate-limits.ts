@@ -3,9 +3,10 @@
  * that order, and a conversation that is opened anew waits for nobody.
  */
 import type { Request, Response } from 'express';
-import { ipKeyGenerator, rateLimit, type RateLimitRequestHandler } from 'express-rate-limit';
+import { rateLimit, type RateLimitRequestHandler } from 'express-rate-limit';
 import type { Config } from '../config/config.js';
 import type { UserContext } from '../identity/user-context.js';
+import { callerAddress } from './caller-address.js';
 import { HttpError } from './http-error.js';
 import type { LimitClass, RouteDefinition } from './route.js';
 
@@ -16,11 +17,13 @@ export interface RateLimits {
 }
 
 const WINDOW_MS = 60_000;
+/** Wrong keys are counted by `WrongKeys`, together with those of sockets. */
+type CountedClass = Exclude<LimitClass, 'secret'>;
 
 /** Counts in this process; with several, each lets the same number through. */
 export function createRateLimits(perMinute: Config['limits']): RateLimits {
   const users = new WeakMap<Request, string>();
-  const limiter = (name: LimitClass, limit: number): RateLimitRequestHandler | null =>
+  const limiter = (name: CountedClass, limit: number): RateLimitRequestHandler | null =>
     limit === 0
       ? null
       : rateLimit({
@@ -29,19 +32,15 @@ export function createRateLimits(perMinute: Config['limits']): RateLimits {
           identifier: name,
           standardHeaders: 'draft-8',
           legacyHeaders: false,
-          keyGenerator: (request) => users.get(request) ?? addressOf(request),
-          // Who shows the right secret may do so as often as they like.
-          skipSuccessfulRequests: name === 'secret',
-          requestWasSuccessful: (_request, { statusCode }) => statusCode !== 401,
+          keyGenerator: (request) => users.get(request) ?? `address ${callerAddress(request)}`,
           handler: (_request, _response, next) => {
             next(new HttpError(429, 'Too many requests', { message: 'Too many requests' }));
           },
         });
-  const limiters: Record<LimitClass, RateLimitRequestHandler | null> = {
+  const limiters: Record<CountedClass, RateLimitRequestHandler | null> = {
     write: limiter('write', perMinute.writesPerMinute),
     start: limiter('start', perMinute.startsPerMinute),
     signIn: limiter('signIn', perMinute.signInsPerMinute),
-    secret: limiter('secret', perMinute.wrongSecretsPerMinute),
   };
 
   return {
@@ -66,10 +65,7 @@ export function createRateLimits(perMinute: Config['limits']): RateLimits {
 }
 
 /** Orders of users are writes unless their route says more; what is asked for is free. */
-function classOf({ limit, guard, method }: RouteDefinition): LimitClass | null {
-  if (limit !== undefined) return limit === 'free' ? null : limit;
+function classOf({ limit, guard, method }: RouteDefinition): CountedClass | null {
+  if (limit !== undefined) return limit === 'free' || limit === 'secret' ? null : limit;
   return guard === 'user' && method !== 'get' ? 'write' : null;
 }
-
-/** IPv6 callers own whole networks of addresses: those of one network count as one. */
-const addressOf = ({ ip }: Request): string => `address ${ipKeyGenerator(ip ?? '')}`;

@@ -10,12 +10,15 @@ import type { RateLimits } from './rate-limits.js';
 import { readInput, readJsonBody } from './request-input.js';
 import type { RouteDefinition } from './route.js';
 import { RequestValidationError } from './validation-error.js';
+import { isRefusedKey, showsKey, type WrongKeys } from './wrong-keys.js';
 
 export interface RouteGuards extends CrossSiteOptions {
   auth: AuthStrategy;
   instanceKey: Secret | null;
   /** Absent: nothing is counted. */
   limits?: RateLimits;
+  /** Absent: nobody shows wrong keys too often. */
+  wrongKeys?: WrongKeys;
   /** Largest body of a route that does not say otherwise, in bytes. */
   bodyLimitBytes: number;
 }
@@ -52,8 +55,10 @@ function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler
   const handle: RequestHandler = async (request, response) => {
     const user = await authenticate(route, request, guards);
     await guards.limits?.count(route, user, request, response);
-    const input = read(route, () => readInput(route, request));
-    const answer = await route.handle({ ...input, user, request, response });
+    const answer = await countingWrongKeys(ownGuard(route), request, guards, async () => {
+      const input = read(route, () => readInput(route, request));
+      return route.handle({ ...input, user, request, response });
+    });
     if (answer !== undefined) send(route, response, answer);
     else if (!response.headersSent) throw new Error(`${route.method} ${route.path} gave no answer`);
   };
@@ -78,14 +83,41 @@ function read<Input>({ refuseBody }: RouteDefinition, input: () => Input): Input
   }
 }
 
+/** Whether somebody chose the key for which a route asks; null where wrong ones are not counted. */
+type KeyKind = 'chosen' | 'random' | null;
+
+/** Routes with a guard of their own; agent-servers that come back with old keys are no guessers. */
+const ownGuard = ({ guard, limit }: RouteDefinition): KeyKind => {
+  if (guard !== 'self' || limit === 'free') return null;
+  return limit === 'secret' ? 'chosen' : 'random';
+};
+
+async function countingWrongKeys<Result>(
+  kind: KeyKind,
+  request: Request,
+  { wrongKeys }: RouteGuards,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  if (!wrongKeys || kind === null || !showsKey(request.headers)) return work();
+  if (kind === 'chosen') wrongKeys.admit(request);
+  try {
+    return await work();
+  } catch (error) {
+    throw isRefusedKey(error) ? wrongKeys.note(request, error) : error;
+  }
+}
+
 async function authenticate(
   { guard }: RouteDefinition,
-  request: Pick<Request, 'method' | 'headers'>,
+  request: Request,
   guards: RouteGuards,
 ): Promise<UserContext> {
   if (guard !== 'user') return NOBODY;
-  requireInstanceKey(request.headers, guards.instanceKey);
-  const user = await guards.auth.authenticate(request.headers);
+  const kind = guards.instanceKey === null ? 'random' : 'chosen';
+  const user = await countingWrongKeys(kind, request, guards, async () => {
+    requireInstanceKey(request.headers, guards.instanceKey);
+    return guards.auth.authenticate(request.headers);
+  });
   if (user.authType === 'cookie') requireOwnPage(request, guards);
   return user;
 }

@@ -13,7 +13,7 @@ export type Guard = 'user' | 'open' | 'self';
 
 /**
  * What a request is counted as. `write`: orders of a user. `start`: orders that make a sandbox or a conversation.
- * `signIn`: steps of signing in, by address. `secret`: attempts to guess a secret that a person chose, by address.
+ * `signIn`: steps of signing in, by address. `secret`: attempts to guess a secret that a person chose: wrong ones, by address.
  */
 export type LimitClass = 'write' | 'start' | 'signIn' | 'secret';
 

@@ -77,6 +77,7 @@ function conversationRoute(deps: WebhookRouteDeps, path: string, params: Path): 
     summary: "Take over an agent-server's record of a conversation",
     tag: 'Webhooks',
     guard: 'self',
+    limit: 'free', // senders whose sandbox is gone come back with its key for a while
     params,
     responses: RESPONSES,
     handle: (input) =>
@@ -110,6 +111,7 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
     summary: 'Store events of a conversation',
     tag: 'Webhooks',
     guard: 'self',
+    limit: 'free', // senders whose sandbox is gone come back with its key for a while
     params,
     responses: RESPONSES,
     handle: (input) =>

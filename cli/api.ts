@@ -10,6 +10,7 @@ import { createMessageWaker } from '../api/message-waker.js';
 import { startServer } from '../api/server.js';
 import { ServerMonitor } from '../api/server-info.js';
 import { StreamRegistry } from '../api/start-stream.js';
+import { WrongKeys } from '../api/wrong-keys.js';
 import type { Config } from '../config/config.js';
 import type { SecretMasker } from '../contract/secret-masker.js';
 import { CallbackRepository } from '../db/callback-repository.js';
@@ -77,6 +78,7 @@ export async function startApi({
   const messages = new PendingMessageRepository(core.connection.database);
   const messageWaker = createMessageWaker({ client, messages, hub, logger });
   const monitor = new ServerMonitor(config.data.directory);
+  const wrongKeys = new WrongKeys(config.limits.wrongSecretsPerMinute);
   const gateway = createGateway({
     server: config.server,
     gateway: config.gateway,
@@ -86,6 +88,7 @@ export async function startApi({
     vault: core.vault,
     auth: identity.auth,
     hub,
+    wrongKeys,
     logger,
   });
   const { app } = createApp({
@@ -108,6 +111,7 @@ export async function startApi({
     logger,
     server: config.server,
     limits: config.limits,
+    wrongKeys,
     gateway: gateway.http,
     onActivity: () => monitor.touch(),
   });

@@ -256,7 +256,8 @@ const limits = z.object({
   }),
   wrongSecretsPerMinute: setting(wholeNumber(0, 1_000_000).default(30), {
     env: ['CALLBOARD_WRONG_SECRETS_PER_MINUTE'],
-    about: 'Wrong keys of services and operators per minute and address; 0 is no limit.',
+    about:
+      'Wrong keys (of instance, users, sandboxes, services, operators) per minute and address; 0 is no limit.',
   }),
 });
 

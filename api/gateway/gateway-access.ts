@@ -1,5 +1,5 @@
 /** Who may reach which agent-server through the gateway (contract 1.7, 15). */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Logger } from 'pino';
 import type { Secret } from '../../contract/masking.js';
 import type { ConversationReadModel } from '../../db/conversation-read-model.js';
@@ -12,6 +12,7 @@ import { othersThing } from '../authorship.js';
 import { HttpError, notFound } from '../http-error.js';
 import { provenance, type CrossSiteOptions } from '../middleware/cross-site.js';
 import { showsInstanceKey } from '../middleware/instance-key.js';
+import { showsKey, type WrongKeys } from '../wrong-keys.js';
 import type { ShownKey } from './credentials.js';
 import type { SocketTarget } from './socket-request.js';
 
@@ -38,6 +39,8 @@ export interface GatewayAccessDeps {
   vault: Pick<Vault, 'open'>;
   auth: AuthStrategy;
   server: CrossSiteOptions & { instanceKey: Secret | null };
+  /** Absent: wrong keys are not counted. */
+  wrongKeys?: WrongKeys;
   logger: Pick<Logger, 'error'>;
 }
 
@@ -45,7 +48,7 @@ export interface GatewayAccessDeps {
 export interface GatewayAccess {
   /**
    * By a key that was shown: of the sandbox itself, or of a user or the instance, who then has to see the target.
-   * @throws {HttpError} 403 wrong key or another sandbox's, 404 nothing there, 409 PAUSED, ERROR or MISSING, 410 deleted, 503 STARTING
+   * @throws {HttpError} 403 ({@link WrongKey}) wrong key or another sandbox's, 404 nothing there, 409 PAUSED, ERROR or MISSING, 410 deleted, 503 STARTING
    */
   byKey(request: IncomingMessage, shown: ShownKey, target: SocketTarget): Promise<Admission>;
   /**
@@ -65,7 +68,12 @@ export interface GatewayAccess {
   reach(sandbox: SandboxRecord): Promise<Reachable>;
 }
 
-const WRONG_KEY = 'This key does not open this socket: send the session_api_key of its conversation.';
+/** What was shown is no key, or not that of this place. */
+export class WrongKey extends HttpError {
+  constructor() {
+    super(403, 'This key does not open this socket: send the session_api_key of its conversation.');
+  }
+}
 
 export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
   const sandboxOfKey: GatewayAccess['sandboxOfKey'] = (key) =>
@@ -86,10 +94,10 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
 
   /** A key is good for the conversations of its own sandbox. */
   async function ofSandbox(sandbox: SandboxRecord, target: SocketTarget): Promise<Admission> {
-    if (target.sandboxId !== null && target.sandboxId !== sandbox.id) throw new HttpError(403, WRONG_KEY);
+    if (target.sandboxId !== null && target.sandboxId !== sandbox.id) throw new WrongKey();
     if (target.conversationId !== null) {
       const found = await deps.conversations.read(null, target.conversationId);
-      if (found && found.conversation.sandboxId !== sandbox.id) throw new HttpError(403, WRONG_KEY);
+      if (found && found.conversation.sandboxId !== sandbox.id) throw new WrongKey();
       // Below the sandbox's own path its agent-server says what it knows: of a conversation made there we may not have heard.
       if (!found && target.sandboxId === null) throw notFound('Conversation not found');
     }
@@ -128,9 +136,11 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
 
   /** Whoever proves to be somebody; in auth mode `none` only the key of the instance is a proof. */
   async function proofOf(
-    headers: IncomingHttpHeaders,
+    request: IncomingMessage,
   ): Promise<{ user: UserContext; instanceKey: boolean } | null> {
+    const { headers } = request;
     const expected = deps.server.instanceKey;
+    if (expected !== null && showsKey(headers)) deps.wrongKeys?.admit(request);
     const instanceKey = expected !== null && showsInstanceKey(headers, expected);
     if (expected !== null && !instanceKey) return null;
     try {
@@ -147,24 +157,24 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
     reach,
     async bySessionKey(key, target) {
       const sandbox = await sandboxOfKey(key);
-      if (!sandbox) throw new HttpError(403, WRONG_KEY);
+      if (!sandbox) throw new WrongKey();
       return ofSandbox(sandbox, target);
     },
     async byKey(request, { key, from }, target) {
       const sandbox = await sandboxOfKey(key);
       if (sandbox) return ofSandbox(sandbox, target);
-      const proof = from === 'query' ? null : await proofOf(request.headers);
+      const proof = from === 'query' ? null : await proofOf(request);
       // A cookie beside a wrong key proves nothing about the key.
       if (proof === null || (proof.user.authType === 'cookie' && !proof.instanceKey)) {
-        throw new HttpError(403, WRONG_KEY);
+        throw new WrongKey();
       }
       return ofUser(proof.user, target);
     },
     async byUser(request, target) {
-      const proof = await proofOf(request.headers);
+      const proof = await proofOf(request);
       if (proof === null) {
         // An old cookie may stand beside the key of a first frame; an API key is meant to be the proof.
-        if (apiKeyOf(request.headers) !== null) throw new HttpError(403, WRONG_KEY);
+        if (apiKeyOf(request.headers) !== null) throw new WrongKey();
         return null;
       }
       // The browser adds cookies to whatever page opens a socket, and no CORS rule holds sockets back.

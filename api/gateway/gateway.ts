@@ -34,6 +34,7 @@ export interface Gateway {
 export function createGateway(deps: GatewayDeps): Gateway {
   const { gateway, logger } = deps;
   const access = createGatewayAccess(deps);
+  const counting = deps.wrongKeys ? { wrongKeys: deps.wrongKeys } : {};
   const limits = { ...SOCKET_LIMITS, clientFrameBytes: deps.server.bodyLimitBytes, ...deps.limits };
   return {
     sockets: createSocketGateway({
@@ -49,10 +50,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
         const [event] = await deps.events.batch(conversationId, null, [eventId]);
         return event ?? null;
       },
+      ...counting,
       logger,
     }),
     http: gateway.enabled
-      ? httpGateway({ access, connectMs: limits.connectMs, silenceMs: gateway.silenceSeconds * 1_000 })
+      ? httpGateway({
+          access,
+          ...counting,
+          connectMs: limits.connectMs,
+          silenceMs: gateway.silenceSeconds * 1_000,
+        })
       : null,
   };
 }

@@ -7,6 +7,7 @@ import { request as httpsRequest } from 'node:https';
 import { pipeline } from 'node:stream';
 import type { Request, RequestHandler, Response } from 'express';
 import { HttpError } from '../http-error.js';
+import type { WrongKeys } from '../wrong-keys.js';
 import { shownKey } from './credentials.js';
 import type { GatewayAccess, Reachable } from './gateway-access.js';
 import { isUnsafePath, readProxyTarget, type ProxyTarget } from './http-paths.js';
@@ -14,6 +15,8 @@ import { answerHeaders, clientLocation, requestHeaders } from './proxy-headers.j
 
 export interface HttpGatewayDeps {
   access: Pick<GatewayAccess, 'sandboxOfKey' | 'reach'>;
+  /** Absent: wrong keys are not counted. */
+  wrongKeys?: WrongKeys;
   /** How long an agent-server may take to accept a connection, in milliseconds. */
   connectMs: number;
   /** How long a connection may be silent, in milliseconds: some calls wait for a running tool call. */
@@ -26,7 +29,7 @@ const NO_QUERY = new URLSearchParams();
 export function httpGateway(deps: HttpGatewayDeps): RequestHandler {
   return async (request, response, next) => {
     const target = readProxyTarget(request.originalUrl);
-    const reachable = target && (await authorize(request, target, deps.access));
+    const reachable = target && (await authorize(request, target, deps));
     if (!target || !reachable) {
       next();
       return;
@@ -44,13 +47,14 @@ export function httpGateway(deps: HttpGatewayDeps): RequestHandler {
 async function authorize(
   request: Request,
   target: ProxyTarget,
-  access: HttpGatewayDeps['access'],
+  { access, wrongKeys }: HttpGatewayDeps,
 ): Promise<Reachable | null> {
   const shown = shownKey(request.headers, NO_QUERY);
   const sandbox = shown && (await access.sandboxOfKey(shown.key));
   if (!sandbox) {
     if (target.sandboxId === null) return null;
-    throw new HttpError(401, 'Unauthorized');
+    const refusal = new HttpError(401, 'Unauthorized');
+    throw shown && wrongKeys ? wrongKeys.note(request, refusal) : refusal;
   }
   if (target.sandboxId !== null && target.sandboxId !== sandbox.id) {
     throw new HttpError(403, 'This session key belongs to another sandbox.');

@@ -11,9 +11,10 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { parseEventTimestamp } from '../../events/event-timestamp.js';
 import { othersThing } from '../authorship.js';
 import { HttpError, notFound } from '../http-error.js';
+import type { WrongKeys } from '../wrong-keys.js';
 import { jsonOf, keyOfAuthFrame, shownKey } from './credentials.js';
 import { receiveAuthFrame } from './first-frame.js';
-import type { Admission, GatewayAccess, Reachable } from './gateway-access.js';
+import { WrongKey, type Admission, type GatewayAccess, type Reachable } from './gateway-access.js';
 import type { OpenSockets, Place } from './open-sockets.js';
 import { pipe, type Pipe, type PipeOptions } from './pipe.js';
 import { closeFrameOf, refusalOf, refuse, type CloseFrame } from './refusal.js';
@@ -56,6 +57,8 @@ export interface SocketGatewayDeps {
   limits: SocketLimits;
   /** A stored event as JSON, or null: where a client's `last_event_id` stands in time. */
   readEvent: (conversationId: string, eventId: string) => Promise<string | null>;
+  /** Absent: wrong keys are not counted. */
+  wrongKeys?: WrongKeys;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -121,7 +124,7 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
       first.proceed(() => join({ client, upstream, place: taken, handshake, admission }));
     } catch (error) {
       place?.release();
-      const answer = refusalOf(error);
+      const answer = refusalOf(counted(handshake.request, error));
       report(handshake.path, answer.status, error);
       const { code, reason } = closeFrameOf(answer);
       client.resume(); // or its answer to the close would not be read
@@ -207,6 +210,9 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
     void joined.ended.then(() => clearInterval(timer));
   }
 
+  const counted = (request: IncomingMessage, error: unknown): unknown =>
+    error instanceof WrongKey && deps.wrongKeys ? deps.wrongKeys.note(request, error) : error;
+
   /** One line per refusal, with the path alone: keys travel in queries and headers. */
   function report(path: string, status: number, error: unknown): void {
     if (status >= 500) logger.warn({ err: error, path, status }, 'socket refused');
@@ -225,7 +231,7 @@ export function createSocketGateway(deps: SocketGatewayDeps): SocketGateway {
         : Promise.reject(notFound());
       served.catch((error: unknown) => {
         if (error instanceof Settled) return;
-        const answer = refusalOf(error);
+        const answer = refusalOf(counted(request, error));
         report(path, answer.status, error);
         refuse(socket, answer);
       });

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { handshakeStatus, SocketClient } from '../support/socket-client.js';
 import { startIdentityServer, type IdentityServer } from '../support/identity-server.js';
 import { addPerson, MULTI_USER, signedIn } from '../support/people.js';
 
@@ -100,6 +102,109 @@ describe('too many attempts from one address', () => {
     for (let count = 0; count < 6; count++) expect((await ask(SERVICE_KEY)).status).toBe(404);
     const { statuses } = await exhaust(() => ask('a guess'));
     expect(statuses).toEqual([401, 401, 429]);
+  });
+});
+
+describe('wrong keys of one address', () => {
+  const LIMIT = 2;
+  /** Each test guesses from an address of its own: proxies on this machine are believed. */
+  let addresses = 0;
+  const newAddress = () => ({ 'X-Forwarded-For': `203.0.113.${++addresses}` });
+  const wrongOnes = (status: number) => [...Array<number>(LIMIT).fill(status), 429];
+  let own: IdentityServer;
+  beforeAll(async () => {
+    own = await startIdentityServer({
+      SESSION_API_KEY: 'the key of the instance',
+      CALLBOARD_WRONG_SECRETS_PER_MINUTE: String(LIMIT),
+    });
+  });
+  afterAll(() => own.close());
+
+  const count = async (at: IdentityServer, headers: Record<string, string>) => {
+    const response = await fetch(`${at.url}/api/v1/app-conversations/count`, { headers });
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  };
+  const socket = (at: IdentityServer, headers: Record<string, string>) =>
+    handshakeStatus(`${at.url}/sockets/events/${randomUUID()}`, { headers });
+
+  it('as key of the instance are refused, then the right one is not looked at either', async () => {
+    const address = newAddress();
+    const guess = { ...address, 'X-Session-API-Key': 'a guess' };
+    const right = { ...address, Authorization: 'Bearer the key of the instance' };
+    const first = await count(own, guess);
+    expect(first.status).toBe(401);
+    expect(first.headers.get('RateLimit-Policy')).toBe('"secret"; q=2; w=60');
+    expect(first.headers.get('RateLimit')).toMatch(/^"secret"; r=1; t=\d+$/);
+    const { statuses, refusal } = await exhaust(() => count(own, guess));
+    expect(statuses).toEqual([401, 429]);
+    expect(Number(refusal.headers.get('Retry-After'))).toBeGreaterThan(0);
+    expect(refusal.headers.get('X-Content-Type-Options')).toBe('nosniff');
+    expect((await count(own, { ...address, 'X-Session-API-Key': 'the key of the instance' })).status).toBe(
+      429,
+    );
+    expect(await socket(own, right)).toBe(429);
+    // Who shows none has guessed nothing, and others have their own count.
+    expect((await count(own, address)).status).toBe(401);
+    expect((await count(own, { ...guess, ...newAddress() })).status).toBe(401);
+  });
+
+  it('are counted together at routes and sockets', async () => {
+    const guess = { ...newAddress(), 'X-Session-API-Key': 'a guess' };
+    expect(await socket(own, guess)).toBe(403);
+    expect((await count(own, guess)).status).toBe(401);
+    expect(await socket(own, guess)).toBe(429);
+    expect((await count(own, guess)).status).toBe(429);
+  });
+
+  it('in first frames close their sockets with 1013 in the end', async () => {
+    const headers = newAddress();
+    const codes: number[] = [];
+    for (let guesses = 0; guesses <= LIMIT; guesses++) {
+      const client = await SocketClient.open(`${own.url}/sockets/events/${randomUUID()}`, { headers });
+      client.socket.send('{"type":"auth","session_api_key":"a guess"}');
+      codes.push((await client.closed).code);
+    }
+    expect(codes).toEqual([4001, 4001, 1013]);
+  });
+
+  it('the right key is never counted', async () => {
+    const right = { ...newAddress(), 'X-Session-API-Key': 'the key of the instance' };
+    for (let times = 0; times < 3 * LIMIT; times++) expect((await count(own, right)).status).toBe(200);
+  });
+
+  it.each<[string, (guess: Record<string, string>) => ReturnType<typeof count>]>([
+    ['API key', (address) => count(server, { ...address, 'X-API-Key': 'a guess' })],
+    ['bearer token', (address) => count(server, { ...address, Authorization: 'Bearer cbk_guess' })],
+    [
+      'key of a sandbox at its secrets',
+      (address) =>
+        send('GET', '/api/v1/sandboxes/x/settings/secrets', { ...address, 'X-Session-API-Key': 'a guess' }),
+    ],
+    [
+      'key of a sandbox at its agent-server',
+      (address) =>
+        send('GET', '/api/v1/sandboxes/x/agent-server/alive', { ...address, 'X-Session-API-Key': 'a guess' }),
+    ],
+    [
+      'ticket for git tokens',
+      (address) => send('GET', '/api/v1/webhooks/secrets', { ...address, 'X-Access-Token': 'a guess' }),
+    ],
+  ])('as %s are refused; a right key that nobody can guess still opens', async (_, guess) => {
+    const address = newAddress();
+    const { statuses } = await exhaust(() => guess(address));
+    expect(statuses).toEqual(wrongOnes(401));
+    const { key } = await server.identity.apiKeys.create(
+      { userId: 'ada', organizationId: null },
+      { name: 'neighbour', expiresAt: null },
+    );
+    expect((await count(server, { ...address, Authorization: `Bearer ${key}` })).status).toBe(200);
+  });
+
+  it('of agent-servers are not counted: they may come back with the key of a sandbox that is gone', async () => {
+    const headers = { ...newAddress(), 'X-Session-API-Key': 'an old key' };
+    for (let times = 0; times < 3 * LIMIT; times++) {
+      expect((await send('POST', '/api/v1/webhooks/conversations', headers, {})).status).toBe(401);
+    }
   });
 });
 

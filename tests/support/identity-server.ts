@@ -7,6 +7,7 @@ import { createApp } from '../../api/app.js';
 import { createGateway } from '../../api/gateway/gateway.js';
 import { secretsOf } from '../../api/log.js';
 import { startServer } from '../../api/server.js';
+import { WrongKeys } from '../../api/wrong-keys.js';
 import { apiRoutes, type ApiParts } from '../../cli/api-routes.js';
 import { openCore, type Core } from '../../cli/core.js';
 import { createGitProviders } from '../../cli/git-providers.js';
@@ -46,6 +47,7 @@ export async function startIdentityServer(
   const core = await openCore(config, databaseUrl, { logger, masker: secretsOf(config) });
   const identity = await openIdentity({ config, core, logger });
   const parts = { ...NO_TEMPORAL, gitProviders: createGitProviders(config), ...standIns(core) };
+  const wrongKeys = new WrongKeys(config.limits.wrongSecretsPerMinute);
   const gateway = createGateway({
     server: config.server,
     gateway: config.gateway,
@@ -55,6 +57,7 @@ export async function startIdentityServer(
     vault: core.vault,
     auth: identity.auth,
     hub: parts.hub,
+    wrongKeys,
     logger,
   });
   const { app } = createApp({
@@ -63,6 +66,7 @@ export async function startIdentityServer(
     logger,
     server: config.server,
     limits: config.limits,
+    wrongKeys,
     gateway: gateway.http,
   });
   const running = await startServer(app, { host: '127.0.0.1', port: 0 }, (request, socket, head) =>
