@@ -13,11 +13,20 @@ export const RETRY_AFTER_SECONDS = 5;
 /** gRPC codes of a service that is away or overloaded: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
 const OUTAGE_CODES = new Set([1, 4, 8, 14]);
 
-/** Temporal did not answer in time. */
+const FAILED_PRECONDITION = 9;
+
+/**
+ * Temporal did not answer in time, or cannot pass an update on: a workflow whose last task has failed takes none until
+ * it has been tried again. Signals wait in its history meanwhile.
+ */
 export function isTemporalOutage(error: unknown): boolean {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
   const grpc = error instanceof ServiceError ? error.cause : error;
-  return isGrpcServiceError(grpc) && OUTAGE_CODES.has(grpc.code);
+  if (!isGrpcServiceError(grpc)) return false;
+  return (
+    OUTAGE_CODES.has(grpc.code) ||
+    (grpc.code === FAILED_PRECONDITION && grpc.details.includes('Workflow Task in failed state'))
+  );
 }
 
 /** PostgreSQL's refusal of a text that it cannot store: one with NUL characters. */

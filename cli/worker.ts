@@ -1,8 +1,5 @@
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
 import { createSandboxActors } from '../activities/sandbox-actors.js';
@@ -21,6 +18,7 @@ import { connectWorker, temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
 import { generalActivities } from './worker-activities.js';
 import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
+import { workflowBundle } from './workflow-bundle.js';
 
 export interface WorkerStart {
   config: Config;
@@ -67,7 +65,7 @@ const PARALLEL_BOOTS = 20;
  */
 export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const { config, logger, masker } = start;
-  const bundle = workflowBundle();
+  const bundle = workflowBundle(config.temporal.workflowStackTraces);
   const core = await openCore(config, start.databaseUrl, { logger, masker });
   const options = await temporalOptions(config, start.temporalAddress);
   const connection = await connectWorker(options, logger, start.signal);
@@ -94,7 +92,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const workers = await Promise.all([
     create({
       taskQueue: TASK_QUEUE,
-      workflowBundle: { codePath: bundle },
+      workflowBundle: bundle,
       ...versioning(config),
       activities: generalActivities({ config, core, client, actors, logger }),
     }),
@@ -160,14 +158,4 @@ function hostWorkers(host: SandboxHost | null, hostId: string) {
     { taskQueue: PLACEMENT_TASK_QUEUE, ...slots },
     { taskQueue: hostTaskQueue(hostId), ...slots },
   ];
-}
-
-/** The bundle that `npm run build` made; tests and development may name another. */
-function workflowBundle(): string {
-  const here = fileURLToPath(new URL('.', import.meta.url));
-  const path = [join(here, '..', 'workflow-bundle.js'), join(here, '..', 'dist', 'workflow-bundle.js')].find(
-    (candidate) => existsSync(candidate),
-  );
-  if (path) return path;
-  throw new UserError('The workflow bundle is missing: make it with npm run build.');
 }

@@ -133,6 +133,11 @@ const temporal = z.object({
     env: ['TEMPORAL_WORKER_BUILD_ID'],
     about: 'Build id of this worker within its deployment.',
   }),
+  workflowStackTraces: setting(flag().default(false), {
+    env: ['CALLBOARD_WORKFLOW_STACK_TRACES'],
+    about:
+      'Whether Temporal can show the stack of an open workflow, and faults in workflow code their lines. Costs workflows four times the processor time.',
+  }),
   apiKey: setting(secret(), { env: ['TEMPORAL_API_KEY'], about: 'Temporal API key; turns TLS on.' }),
   tls: setting(flag().default(false), { env: ['TEMPORAL_TLS'], about: 'Whether to speak TLS to Temporal.' }),
   tlsServerName: setting(text().nullable().default(null), {

@@ -13,6 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { encryptedData, FAILURE_CONVERTER_PATH } from '../../identity/data-converter.js';
 import { registerSearchAttributes } from '../../cli/search-attributes.js';
+import { withoutStackTraces } from '../../workflows/stack-traces.js';
 import { required } from './environment.js';
 import { TEST_KEYS } from './master-key.js';
 
@@ -42,12 +43,14 @@ export async function connectTemporal(): Promise<TestWorkflowEnvironment> {
 export const dataConverter = encryptedData(TEST_KEYS);
 
 /** The product's workflows, bundled from source; once per test file. */
-export const bundleWorkflows = (): Promise<WorkflowBundleWithSourceMap> =>
-  bundleWorkflowCode({
+export async function bundleWorkflows(): Promise<WorkflowBundleWithSourceMap> {
+  const bundle = await bundleWorkflowCode({
     workflowsPath: WORKFLOWS_PATH,
     failureConverterPath: FAILURE_CONVERTER_PATH,
     logger: quiet,
   });
+  return { ...bundle, code: withoutStackTraces(bundle.code) };
+}
 
 /** What Temporal's libraries say in tests: errors of workers only; a failed activity is often what is tested. */
 const quiet = new DefaultLogger('ERROR');

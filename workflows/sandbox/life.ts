@@ -73,12 +73,12 @@ export async function life(initial: SandboxState): Promise<void> {
   let isDealing = false;
   let deleted = false;
 
-  function post(letter: Letter): Promise<Outcome> {
+  function post(letter: Letter, inPassing = false): Promise<Outcome> {
     if (deletion) return letter.kind === 'delete' ? deletion : Promise.resolve(GONE);
     const starts = isStart(letter);
     // A boot under way answers for itself: it is not tried a second time behind the caller's back.
     if (starts && starting) return starting.outcome;
-    const outcome = mailbox.put(letter);
+    const outcome = inPassing ? mailbox.putInPassing(letter) : mailbox.put(letter);
     if (starts) starting = { letter, outcome };
     // Who needs it running from here on has it resumed after the pause.
     if (letter.kind === 'pause') starting = undefined;
@@ -90,14 +90,15 @@ export async function life(initial: SandboxState): Promise<void> {
   }
 
   /**
-   * A letter that nobody waits for. What says nothing new is passed over at once: thousands that arrive together would
-   * otherwise be thousands of turns of the loop within one task, for which its time is too short.
+   * A letter that nobody waits for. What says nothing new is passed over, and what is said again replaces what was said
+   * before: thousands that arrive together would otherwise be thousands of turns of the loop within one task, for which
+   * its time is too short.
    */
   function tell(letter: Letter): void {
     const { to, action } = transition(state.status, letter.kind);
     const changesNothing = to === state.status && !action && letter.kind !== 'seenRunning';
     if (changesNothing && !isDealing && mailbox.size === 0) return;
-    if (mailbox.newest()?.kind !== letter.kind) void post(letter);
+    void post(letter, true);
   }
 
   // Put in before any handler is set: an update that came with the first task finds a boot to wait for.
