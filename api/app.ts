@@ -27,6 +27,8 @@ export interface AppDeps {
   wrongKeys?: WrongKeys;
   /** Serves what agent-servers serve; asked after the server's own routes. */
   gateway?: RequestHandler | null;
+  /** Serves the files and pages of a web client; asked last. */
+  frontend?: RequestHandler | null;
   /** Told of each request that is more than a look at the server's health. */
   onActivity?: () => void;
 }
@@ -40,6 +42,7 @@ export function createApp({
   limits,
   wrongKeys,
   gateway,
+  frontend,
   onActivity,
 }: AppDeps): {
   app: Express;
@@ -75,6 +78,7 @@ export function createApp({
     }),
   );
   if (gateway) app.use(gateway);
+  if (frontend) app.use(frontend);
   app.use(redirectTrailingSlash);
   app.use((_request, response) => sendJson(response, 404, { detail: 'Not Found' }));
   app.use(errorHandler(logger));

@@ -3,6 +3,8 @@ import type { Logger } from 'pino';
 import { createActors } from '../api/actors.js';
 import { createApp } from '../api/app.js';
 import { createConversationWaker, signalConversation } from '../api/conversation-waker.js';
+import { sandboxSources } from '../api/frontend/content-policy.js';
+import { createFrontend } from '../api/frontend/frontend.js';
 import { createGateway } from '../api/gateway/gateway.js';
 import { createLostEvents } from '../api/lost-events.js';
 import { createMessageQueue } from '../api/message-queue.js';
@@ -23,6 +25,7 @@ import { encryptedData } from '../identity/data-converter.js';
 import { apiRoutes } from './api-routes.js';
 import { openCore } from './core.js';
 import { createGitProviders } from './git-providers.js';
+import { requireFrontend } from './frontend.js';
 import { openIdentity } from './identity.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
 
@@ -50,6 +53,7 @@ export async function startApi({
   logger,
   masker,
 }: ApiStart): Promise<RunningApi> {
+  const frontend = requireFrontend(config);
   const core = await openCore(config, databaseUrl, { logger, masker });
   const identity = await openIdentity({ config, core, logger });
   const connection: Connection = lazyConnection(await temporalOptions(config, temporalAddress));
@@ -113,6 +117,8 @@ export async function startApi({
     limits: config.limits,
     wrongKeys,
     gateway: gateway.http,
+    frontend:
+      frontend === null ? null : createFrontend({ directory: frontend, sources: sandboxSources(config) }),
     onActivity: () => monitor.touch(),
   });
   const server = await startServer(app, config.server, (request, socket, head) => {

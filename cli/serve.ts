@@ -3,6 +3,7 @@ import { createLogger, secretsOf } from '../api/log.js';
 import type { Config } from '../config/config.js';
 import { migrateDatabase } from '../db/migrate.js';
 import { startApi } from './api.js';
+import { requireFrontend } from './frontend.js';
 import { createProgress } from './progress.js';
 import { localUrl } from './local-url.js';
 import { requireProcessRuntime, setUpAgentServer } from './setup.js';
@@ -13,6 +14,7 @@ import { startWorker } from './worker.js';
 export async function runApi(config: Config): Promise<void> {
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
   const temporalAddress = required(config.temporal.address, 'TEMPORAL_ADDRESS');
+  requireFrontend(config);
   const masker = secretsOf(config);
   const logger = createLogger(config.log, { masker });
   await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.js';
 import { createProgress } from './progress.js';
 import { upLogger } from './up-log.js';
+import { requireFrontend } from './frontend.js';
 import { productServices } from './services.js';
 import { runUp } from './up.js';
 
@@ -9,6 +10,7 @@ const ECHO_MS = 500;
 
 /** `callboard up`: the first signal stops everything in order, a second one ends at once. */
 export async function runUpCommand(config: Config, env: NodeJS.ProcessEnv): Promise<void> {
+  requireFrontend(config);
   const progress = createProgress(process.stderr);
   const controller = new AbortController();
   let crash: { reason: unknown } | undefined;

@@ -54,6 +54,11 @@ export function loadConfig({ env, configPath }: ConfigSources): Config {
       hostDirectory: absolute(settings.data.hostDirectory ?? join(directory, 'host'), home),
       skillsDirectory: absolute(settings.data.skillsDirectory ?? join(directory, 'skills'), home),
     },
+    server: {
+      ...settings.server,
+      frontendDirectory:
+        settings.server.frontendDirectory && absolute(settings.server.frontendDirectory, home),
+    },
     agentServer: {
       ...settings.agentServer,
       environment: { ...forwarded(env), ...settings.agentServer.environment },

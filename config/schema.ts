@@ -62,6 +62,12 @@ const server = z.object({
     about: 'Web pages that may call the API with credentials.',
     fallback: '`localhost` and `127.0.0.1` on any port',
   }),
+  frontendDirectory: setting(text().nullable().default(null), {
+    env: ['FRONTEND_DIR'],
+    about:
+      'A built OpenHands frontend (the directory with its `index.html`) to serve on the same address: see [running](running.md#with-the-web-client).',
+    fallback: 'no web client is served',
+  }),
   instanceKey: setting(secret(), {
     env: ['SESSION_API_KEY'],
     about: 'When set, callers must send it as `X-Session-API-Key` or `Authorization: Bearer`.',

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { pinoHttp } from 'pino-http';
 
 /** Asked by machines every few seconds, or sent in great number: worth a line only when they fail. */
-const QUIET = /^\/(alive|health|ready|server_info)$|^\/api\/v1\/webhooks\//;
+const QUIET = /^\/(alive|health|ready|server_info)$|^\/(assets|api\/v1\/webhooks)\//;
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? '';
 /** Routers shorten `url` while they work; this one stays. */

@@ -1,15 +1,11 @@
 import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 
-/** How answers may be kept (contract 1.6): not at all, files of a build under `/assets` for 30 days. */
-export const cacheHeaders: RequestHandler = (request, response, next) => {
-  if (request.path.startsWith('/assets/')) {
-    response.setHeader('Cache-Control', 'public, max-age=2592000, immutable');
-  } else {
-    response.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate, max-age=0');
-    response.setHeader('Pragma', 'no-cache');
-    response.setHeader('Expires', '0');
-  }
+/** Answers may not be kept (contract 1.6); the files of a web client say for themselves how long they may. */
+export const cacheHeaders: RequestHandler = (_request, response, next) => {
+  response.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate, max-age=0');
+  response.setHeader('Pragma', 'no-cache');
+  response.setHeader('Expires', '0');
   next();
 };
 

@@ -91,7 +91,7 @@ const statusOf = (socket: SocketClient): unknown =>
 const untilStatus = (socket: SocketClient, status: string) =>
   vi.waitFor(() => expect(statusOf(socket)).toBe(status), PATIENCE);
 
-describe.sequential('a visit of the 2025-11 web client', () => {
+describe('a visit of the 2025-11 web client', () => {
   let socket: SocketClient;
 
   describe('loads the page', () => calls(VISIT.LOADING));

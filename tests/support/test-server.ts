@@ -22,7 +22,12 @@ const EVERYBODY: AuthStrategy = {
 /** Starts the application; `close` stops it. */
 export async function startTestServer(
   routes: readonly RouteDefinition[],
-  deps: { auth?: AuthStrategy; server?: Partial<AppDeps['server']>; onActivity?: () => void } = {},
+  deps: {
+    auth?: AuthStrategy;
+    server?: Partial<AppDeps['server']>;
+    onActivity?: () => void;
+    frontend?: AppDeps['frontend'];
+  } = {},
 ): Promise<TestServer> {
   const log: Record<string, unknown>[] = [];
   const logger: Logger = pino(
@@ -35,6 +40,7 @@ export async function startTestServer(
     logger,
     server: { corsOrigins: [], instanceKey: null, publicUrl: null, bodyLimitBytes: 100_000, ...deps.server },
     ...(deps.onActivity ? { onActivity: deps.onActivity } : {}),
+    frontend: deps.frontend ?? null,
   });
   const running = await startServer(app, { host: '127.0.0.1', port: 0 });
   return {
