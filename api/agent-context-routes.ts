@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { AgentServerError } from '../agent-server/errors.js';
 import type { HookConfig } from '../agent-server/schemas.js';
-import { readServerSkills } from '../config/server-skills.js';
 import { dashedId } from '../contract/ids.js';
 import { marketplacesOf } from '../contract/marketplaces.js';
 import { HexUuid } from '../contract/primitives.js';
@@ -12,9 +11,11 @@ import type { SettingsStore } from '../identity/settings-store.js';
 import { runtimeOf, type Runtime, type RuntimeDeps } from './conversation-runtime.js';
 import { route, type RouteDefinition } from './route.js';
 import { shapeC } from './settings-routes.js';
+import type { SkillShelf } from './skill-shelf.js';
 
 export interface AgentContextDeps extends RuntimeDeps {
   settings: Pick<SettingsStore, 'read'>;
+  skills: SkillShelf;
   /** Directories of this server's skills, those of everybody first. */
   skillDirectories: (userId: string | null) => readonly string[];
   logger: Pick<Logger, 'warn'>;
@@ -150,15 +151,14 @@ async function skillsOf(deps: AgentContextDeps, runtime: Running): Promise<z.inf
   const { createdByUserId: owner, id } = runtime.listed.conversation;
   const settings = await deps.settings.read(owner);
   const [own, sandbox] = await Promise.all([
-    Promise.all(deps.skillDirectories(owner).map(readServerSkills)),
+    Promise.all(deps.skillDirectories(owner).map(deps.skills)),
     sandboxSkills(runtime, settings).catch((error: unknown) => {
       if (!(error instanceof AgentServerError)) throw error;
       deps.logger.warn({ err: error, conversationId: id }, 'the skills of a sandbox could not be loaded');
       return [];
     }),
   ]);
-  const server = own.flatMap(({ skills }) => skills);
-  return mergeSkills([server, sandbox], settings.disabled_skills ?? []).map(shownSkill);
+  return mergeSkills([own.flat(), sandbox], settings.disabled_skills ?? []).map(shownSkill);
 }
 
 async function sandboxSkills(runtime: Running, settings: Settings): Promise<SkillPayload[]> {

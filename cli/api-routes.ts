@@ -10,6 +10,7 @@ import { sessionRoutes } from '../api/auth/session-routes.js';
 import { LOGIN_PATH, signInRoutes } from '../api/auth/sign-in-routes.js';
 import { createConversationCommands } from '../api/conversation-commands.js';
 import { createConversationViews } from '../api/conversation-view.js';
+import { choiceRoutes } from '../api/choice-routes.js';
 import type { ConversationWaker } from '../api/conversation-waker.js';
 import { eventRoutes } from '../api/event-routes.js';
 import type { ProviderTokenDeps } from '../api/git-provider-tokens.js';
@@ -35,6 +36,8 @@ import type { ServerMonitor } from '../api/server-info.js';
 import { serviceRoutes } from '../api/service-routes.js';
 import { settingsRoutes } from '../api/settings-routes.js';
 import { databaseCheck, statusRoutes, temporalCheck } from '../api/status-routes.js';
+import { skillRoutes } from '../api/skill-routes.js';
+import { createSkillShelf } from '../api/skill-shelf.js';
 import { switchRoutes } from '../api/switch-routes.js';
 import { trajectoryRoutes } from '../api/trajectory-routes.js';
 import { userRoutes } from '../api/user-routes.js';
@@ -110,6 +113,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     clientAddress,
   });
   const liveStatus = createLiveStatus({ agentServers, logger });
+  const skills = createSkillShelf();
   const specs = createSandboxSpecs(config, settings, STARTED_AT);
   const views = createConversationViews({ agentServers, liveStatus });
   const commands = createConversationCommands({
@@ -154,6 +158,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       conversations,
       agentServers,
       settings,
+      skills,
       skillDirectories: (userId) => [
         config.data.skillsDirectory,
         ...(userId === null ? USER_SKILL_DIRECTORIES : []),
@@ -194,6 +199,11 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...sandboxSpecRoutes({ specs }),
     ...settingsRoutes({ settings, secrets }),
     ...profileRoutes({ settings }),
+    ...choiceRoutes({ instanceModel: config.llm.model }),
+    ...skillRoutes({
+      skills,
+      directories: { global: [config.data.skillsDirectory], user: USER_SKILL_DIRECTORIES },
+    }),
     ...legacySettingsRoutes({ settings, secrets }),
     ...secretsRoutes({ secrets, ...tokenCheck }),
     ...legacySecretsRoutes({ secrets, ...tokenCheck }),

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createAgentServerClient } from '../../agent-server/client.js';
 import { agentContextRoutes } from '../../api/agent-context-routes.js';
 import { createAgentServerAccess } from '../../api/agent-server-access.js';
+import { createSkillShelf } from '../../api/skill-shelf.js';
 import { workspaceRoutes } from '../../api/workspace-routes.js';
 import { dashedId } from '../../contract/ids.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
@@ -64,6 +65,7 @@ beforeAll(async () => {
         conversations,
         agentServers,
         settings: stores.settings,
+        skills: createSkillShelf(0),
         skillDirectories: () => [serverSkills],
         logger,
       }),
