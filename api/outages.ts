@@ -11,9 +11,9 @@ export { isDatabaseOutage } from '../db/outages.js';
 export const RETRY_AFTER_SECONDS = 5;
 
 /** gRPC codes of a service that is away or overloaded: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE. */
-const OUTAGE_CODES = new Set<number>([1, 4, 8, 14]);
+const OUTAGE_CODES = new Set([1, 4, 8, 14]);
 
-const FAILED_PRECONDITION: number = 9;
+const FAILED_PRECONDITION = 9;
 
 /**
  * Temporal did not answer in time, or cannot pass an update on: a workflow whose last task has failed takes none until
@@ -23,9 +23,10 @@ export function isTemporalOutage(error: unknown): boolean {
   if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
   const grpc = error instanceof ServiceError ? error.cause : error;
   if (!isGrpcServiceError(grpc)) return false;
+  const code: number = grpc.code;
   return (
-    OUTAGE_CODES.has(grpc.code) ||
-    (grpc.code === FAILED_PRECONDITION && grpc.details.includes('Workflow Task in failed state'))
+    OUTAGE_CODES.has(code) ||
+    (code === FAILED_PRECONDITION && grpc.details.includes('Workflow Task in failed state'))
   );
 }
 
