@@ -1,5 +1,5 @@
 /** The address by which attempts are counted. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
 
@@ -18,6 +18,12 @@ OURS.addAddress('::1', 'ipv6');
 OURS.addSubnet('fe80::', 10, 'ipv6');
 OURS.addSubnet('fc00::', 7, 'ipv6');
 
+/** As much of a request as its address needs. */
+export interface Caller {
+  socket: { remoteAddress?: string | undefined };
+  headers: IncomingHttpHeaders;
+}
+
 const bare = (address: string): string => address.trim().replace(/^::ffff:(?=\d+\.)/i, '');
 
 function isOurs(address: string): boolean {
@@ -29,7 +35,7 @@ function isOurs(address: string): boolean {
  * The nearest address that is no proxy of ours: `X-Forwarded-For` counts as far as trusted proxies wrote it, from its end.
  * IPv6 callers own whole networks of addresses: those of one network count as one.
  */
-export function callerAddress({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): string {
+export function callerAddress({ socket, headers }: Caller): string {
   const forwarded = [headers['x-forwarded-for']].flat().join(',').split(',').map(bare);
   let address = bare(socket.remoteAddress ?? '');
   for (const earlier of forwarded.reverse()) {

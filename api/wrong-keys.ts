@@ -1,14 +1,12 @@
 /** How often one address may show keys that are wrong, over HTTP and sockets together. */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { isUnauthenticated } from '../identity/auth-strategy.js';
-import { callerAddress } from './caller-address.js';
+import { callerAddress, type Caller } from './caller-address.js';
 import { HttpError } from './http-error.js';
 
 const WINDOW_MS = 60_000;
 /** Addresses remembered at a time. */
 const MOST_ADDRESSES = 10_000;
-
-type Caller = Pick<IncomingMessage, 'socket' | 'headers'>;
 
 /**
  * Counts wrong keys per address and minute. Keys that people choose (of the instance, of services, of operators) are not

@@ -6,6 +6,7 @@ import { apiKeyRoutes } from '../api/api-key-routes.js';
 import { agentContextRoutes } from '../api/agent-context-routes.js';
 import { appConversationRoutes } from '../api/app-conversation-routes.js';
 import { codecRoutes } from '../api/codec-routes.js';
+import { backchannelLogoutRoute } from '../api/auth/backchannel-logout-route.js';
 import { sessionRoutes } from '../api/auth/session-routes.js';
 import { LOGIN_PATH, signInRoutes } from '../api/auth/sign-in-routes.js';
 import { createConversationCommands } from '../api/conversation-commands.js';
@@ -224,6 +225,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       publicUrl: config.server.publicUrl,
       corsOrigins: config.server.corsOrigins,
     }),
+    backchannelLogoutRoute(parts.identity),
     ...sessionRoutes(parts.identity),
     ...apiKeyRoutes(parts.identity),
     ...serviceRoutes({ ...parts.identity, serviceKey: config.server.serviceKey, logger }),

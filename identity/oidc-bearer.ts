@@ -1,8 +1,13 @@
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
+import { errors, jwtVerify, type JWTPayload } from 'jose';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Unauthenticated, type CredentialResolver } from './auth-strategy.js';
 import { BoundedCache } from './bounded-cache.js';
-import { OIDC_CLOCK_TOLERANCE_SECONDS, unavailable, type OidcClient } from './oidc-client.js';
+import {
+  OIDC_ALGORITHMS,
+  OIDC_CLOCK_TOLERANCE_SECONDS,
+  unavailable,
+  type OidcClient,
+} from './oidc-client.js';
 import { profileFrom } from './oidc-claims.js';
 import { chooseOrganization, type Membership, type OrganizationDirectory } from './organizations.js';
 import type { TokensOf } from './secrets-token-provider.js';
@@ -18,16 +23,12 @@ export interface OidcBearerDeps {
   tokensOf: TokensOf;
 }
 
-/** Asymmetric only: a token signed with a shared secret could be anybody's. */
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
-const KEYS_FRESH_FOR_MS = 10 * 60_000;
 /** How long it is remembered which organization a user is in, in milliseconds. */
 const MEMBERSHIP_FRESH_FOR_MS = 30_000;
 const MOST_USERS = 10_000;
 
 /** Access tokens of the identity provider, as `Authorization: Bearer`: signed, for us, in time, and no ID tokens. */
 export class OidcBearer implements CredentialResolver {
-  readonly #keys = new BoundedCache<JWTVerifyGetKey>(KEYS_FRESH_FOR_MS, 1);
   readonly #organizations = new BoundedCache<Membership | null>(MEMBERSHIP_FRESH_FOR_MS, MOST_USERS);
 
   constructor(private readonly deps: OidcBearerDeps) {}
@@ -56,10 +57,10 @@ export class OidcBearer implements CredentialResolver {
   async #claims(token: string): Promise<JWTPayload> {
     const { client, audience } = this.deps;
     try {
-      const { payload, protectedHeader } = await jwtVerify(token, await this.#keySet(), {
+      const { payload, protectedHeader } = await jwtVerify(token, await client.keys(), {
         issuer: client.options.issuer,
         audience,
-        algorithms: ALGORITHMS,
+        algorithms: OIDC_ALGORITHMS,
         clockTolerance: OIDC_CLOCK_TOLERANCE_SECONDS,
         requiredClaims: ['sub', 'exp'],
       });
@@ -70,14 +71,6 @@ export class OidcBearer implements CredentialResolver {
       if (unreachable) throw unavailable(error);
     }
     throw new Unauthenticated();
-  }
-
-  async #keySet(): Promise<JWTVerifyGetKey> {
-    return this.#keys.get('', async () => {
-      const { jwks_uri } = (await this.deps.client.configuration()).serverMetadata();
-      if (!jwks_uri) throw new Error('the identity provider names no keys');
-      return createRemoteJWKSet(new URL(jwks_uri), { timeoutDuration: 5_000 });
-    });
   }
 }
 

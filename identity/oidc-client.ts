@@ -1,4 +1,5 @@
 /** An OpenID Connect provider as a client sees it: found by discovery, asked with a limit, its errors sorted. */
+import { createRemoteJWKSet, type JWTVerifyGetKey } from 'jose';
 import * as openid from 'openid-client';
 import { BoundedCache } from './bounded-cache.js';
 import { IdentityProviderUnavailable, SignInRefused } from './sign-in.js';
@@ -19,6 +20,21 @@ const LIMIT_SECONDS = 10;
 export const OIDC_CLOCK_TOLERANCE_SECONDS = 30;
 /** How long its description counts, in milliseconds. */
 const FRESH_FOR_MS = 60 * 60_000;
+const KEYS_FRESH_FOR_MS = 10 * 60_000;
+
+/** Asymmetric only: a token signed with a shared secret could be anybody's. */
+export const OIDC_ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+];
 
 /** Answers that contradict what we asked, or are not signed as they should be. */
 const NOT_TO_BE_TRUSTED = new Set([
@@ -33,7 +49,18 @@ const NOT_TO_BE_TRUSTED = new Set([
 export class OidcClient {
   readonly #configuration = new BoundedCache<openid.Configuration>(FRESH_FOR_MS, 1);
 
+  readonly #keys = new BoundedCache<JWTVerifyGetKey>(KEYS_FRESH_FOR_MS, 1);
+
   constructor(readonly options: OidcOptions) {}
+
+  /** The keys by which the provider signs. @throws {IdentityProviderUnavailable} */
+  keys(): Promise<JWTVerifyGetKey> {
+    return this.#keys.get('', async () => {
+      const { jwks_uri } = (await this.configuration()).serverMetadata();
+      if (!jwks_uri) throw new Error('the identity provider names no keys');
+      return createRemoteJWKSet(new URL(jwks_uri), { timeoutDuration: 5_000 });
+    });
+  }
 
   /** @throws {IdentityProviderUnavailable} */
   configuration(): Promise<openid.Configuration> {

@@ -1,9 +1,10 @@
 import * as openid from 'openid-client';
 import { isRefused, signInError, unavailable, type OidcClient } from './oidc-client.js';
 import { membershipsFrom, profileFrom } from './oidc-claims.js';
+import { readLogoutToken } from './oidc-logout-token.js';
 import type { OrganizationDirectory } from './organizations.js';
 import type { Renewal, Session, SessionTokens } from './sessions.js';
-import type { Arrival, IdentityProvider } from './sign-in.js';
+import type { Arrival, IdentityProvider, ProviderLogout } from './sign-in.js';
 import type { SignInState } from './sign-in-states.js';
 import type { UserRepository } from './users.js';
 
@@ -112,6 +113,10 @@ export class OidcIdentityProvider implements IdentityProvider {
       this.deps.log.warn({ err: error }, 'the identity provider was not told that a session is over');
       return null;
     }
+  }
+
+  readLogoutToken(token: string): Promise<ProviderLogout | null> {
+    return readLogoutToken(this.deps.client, token);
   }
 
   /** The claims of the ID token, and of the userinfo endpoint where the token leaves out what we need. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { and, eq, gt, inArray, lt, sql } from 'drizzle-orm';
+import { and, eq, gt, inArray, lt, lte, sql } from 'drizzle-orm';
 import pLimit from 'p-limit';
 import type { Database } from '../db/database.js';
 import { sessions, users } from '../db/schema/index.js';
@@ -199,7 +199,11 @@ export class SessionStore {
    */
   async endByProvider(
     realm: string,
-    { userId, providerSession }: { userId: string | null; providerSession: string | null },
+    {
+      userId,
+      providerSession,
+      begunBefore,
+    }: { userId: string | null; providerSession: string | null; begunBefore: Date },
   ): Promise<number> {
     if (userId === null && providerSession === null) return 0;
     const ended = await this.deps.database
@@ -207,6 +211,7 @@ export class SessionStore {
       .where(
         and(
           eq(sessions.realm, realm),
+          lte(sessions.createdAt, begunBefore),
           userId === null ? undefined : eq(sessions.userId, userId),
           providerSession === null ? undefined : eq(sessions.providerSession, providerSession),
         ),

@@ -78,6 +78,19 @@ export class SignInStates {
     return same ? content : null;
   }
 
+  /**
+   * Remembers something else of the provider's that is good once, a logout token.
+   * @returns false when it was used before
+   */
+  async useOnce(realm: string, name: string, until: Date): Promise<boolean> {
+    const used = await this.deps.database
+      .insert(signInStates)
+      .values({ stateHash: lookupHash(`${realm}\0${name}`), realm, content: '', expiresAt: until })
+      .onConflictDoNothing()
+      .returning({ stateHash: signInStates.stateHash });
+    return used.length > 0;
+  }
+
   #now(): Date {
     return this.deps.now?.() ?? new Date();
   }

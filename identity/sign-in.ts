@@ -43,6 +43,24 @@ export interface IdentityProvider {
    * @returns where the browser ends the provider's own session; null where there is no such place
    */
   end(tokens: SessionTokens | null, returnTo: string): Promise<string | null>;
+  /**
+   * Reads what the provider sends when it ends sessions; absent where providers send nothing.
+   * @returns null when it is not the provider's word
+   * @throws {IdentityProviderUnavailable}
+   */
+  readLogoutToken?(token: string): Promise<ProviderLogout | null>;
+}
+
+/** The word of an identity provider that a session of its own is over, or all of a person. */
+export interface ProviderLogout {
+  userId: string | null;
+  providerSession: string | null;
+  /** Sessions that began later are not meant. */
+  begunBefore: Date;
+  /** Names this word, which counts once. */
+  id: string;
+  /** Until when it could come again. */
+  rememberUntil: Date;
 }
 
 /** Nobody is let in by this sign-in; the message is for the person in the browser. */
@@ -87,12 +105,18 @@ export interface SignIn {
   end(request: { baseUrl: string; headers: IncomingHttpHeaders }): Promise<BrowserStep>;
   /** Ends all sessions of a user. */
   endAll(userId: string): Promise<void>;
+  /**
+   * Ends what the identity provider says is over; absent where it says nothing.
+   * @returns false when the token is not good, or came before
+   * @throws {IdentityProviderUnavailable}
+   */
+  endByProvider?(logoutToken: string): Promise<boolean>;
 }
 
 export interface BrowserSignInDeps {
   provider: IdentityProvider;
-  states: Pick<SignInStates, 'begin' | 'take'>;
-  sessions: Pick<SessionStore, 'begin' | 'find' | 'end' | 'endAllOf' | 'tokensOf'>;
+  states: Pick<SignInStates, 'begin' | 'take' | 'useOnce'>;
+  sessions: Pick<SessionStore, 'begin' | 'find' | 'end' | 'endAllOf' | 'endByProvider' | 'tokensOf'>;
   users: Pick<UserRepository, 'save'>;
   organizations: Pick<OrganizationDirectory, 'replaceClaimed' | 'membershipsOf'>;
   providerTokens: Pick<ProviderTokenStore, 'putProviderToken'>;
@@ -106,7 +130,19 @@ const randomVerifier = (): string => randomBytes(32).toString('base64url');
 
 /** Signing in by redirects: state, PKCE and nonce made here, kept encrypted, good once and in one browser only. */
 export class BrowserSignIn implements SignIn {
-  constructor(private readonly deps: BrowserSignInDeps) {}
+  readonly endByProvider?: (logoutToken: string) => Promise<boolean>;
+
+  constructor(private readonly deps: BrowserSignInDeps) {
+    const { provider, sessions, states } = deps;
+    if (!provider.readLogoutToken) return;
+    this.endByProvider = async (logoutToken) => {
+      const logout = await provider.readLogoutToken?.(logoutToken);
+      if (!logout) return false;
+      // Used up when it is done: a provider that was told of a failure sends it again.
+      await sessions.endByProvider(provider.realm, logout);
+      return states.useOnce(provider.realm, `logout/${logout.id}`, logout.rememberUntil);
+    };
+  }
 
   async begin({ baseUrl, returnTo, organization }: Parameters<SignIn['begin']>[0]): Promise<BrowserStep> {
     const { provider, states } = this.deps;

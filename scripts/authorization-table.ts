@@ -209,6 +209,8 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   open('GET /api/auth/callback', 400),
   open('POST /api/auth/logout'),
   open('POST /api/logout'),
+  // By the signature of the identity provider alone.
+  open('POST /api/auth/backchannel-logout', 400),
   {
     route: `GET ${V1}/webhooks/secrets`,
     expected: { ...everybody(401), stranger: 404, colleague: 404, owner: 200 },

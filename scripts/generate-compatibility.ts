@@ -163,6 +163,7 @@ const CONTRACT: readonly Area[] = [
     'GET /api/auth/session',
     'POST /api/auth/logout',
     'POST /api/auth/logout-everywhere',
+    'POST /api/auth/backchannel-logout',
   ]),
   area('Health', 'both', ['GET /alive', 'GET /health', 'GET /server_info']),
   area('Health', '1.11', ['GET /ready']),

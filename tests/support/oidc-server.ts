@@ -60,9 +60,8 @@ export class OidcServer {
   /** A token signed by the provider's key. */
   sign(claims: JWTPayload, header: Record<string, string> = {}): Promise<string> {
     if (!this.#key) throw new Error('the provider does not serve yet');
-    return new SignJWT({ iss: this.url, ...claims })
+    return new SignJWT({ iss: this.url, iat: Math.floor(Date.now() / 1000), ...claims })
       .setProtectedHeader({ alg: 'RS256', kid: 'k1', ...header })
-      .setIssuedAt()
       .sign(this.#key);
   }
 
@@ -76,13 +75,21 @@ export class OidcServer {
           redirect_uris: [`${clientUrl}/api/auth/callback`],
           post_logout_redirect_uris: [`${clientUrl}/`],
           grant_types: ['authorization_code', 'refresh_token'],
+          backchannel_logout_uri: `${clientUrl}/api/auth/backchannel-logout`,
+          backchannel_logout_session_required: true,
         },
       ],
       jwks: { keys: [jwk] },
       cookies: { keys: ['a key of the tests'] },
       claims: { openid: ['sub'], profile: ['preferred_username'], email: ['email'], groups: ['groups'] },
       scopes: ['openid', 'profile', 'email', 'groups', 'offline_access'],
-      features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+      features: {
+        devInteractions: { enabled: false },
+        revocation: { enabled: true },
+        backchannelLogout: { enabled: true },
+      },
+      // Its own way keeps to public addresses, and we are on this machine.
+      fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
       interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
       issueRefreshToken: () => Promise.resolve(true),
       rotateRefreshToken: true,
