@@ -24,6 +24,7 @@ import type { RouteDefinition } from '../api/route.js';
 import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
 import type { LostEvents } from '../api/lost-events.js';
 import { legacyConversationShims } from '../api/legacy/conversation-shims.js';
+import { legacyGitRoutes } from '../api/legacy/git-routes.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
@@ -209,6 +210,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...secretsRoutes({ secrets, ...tokenCheck }),
     ...legacySecretsRoutes({ secrets, ...tokenCheck }),
     ...gitRoutes({ providersOf }),
+    ...legacyGitRoutes({ providersOf }),
     ...userRoutes({ settings, sandboxes }),
     ...codecRoutes({
       operator: new OperatorAccess(config.temporal.operatorKey, core.keys),

@@ -1,8 +1,13 @@
 /** Makes the client of a provider from a token: its kind, its address. */
 import type { GitProvider } from '../contract/primitives.js';
 import type { ProviderToken } from '../identity/user-context.js';
+import { AzureDevOpsClient } from './azure-devops.js';
+import { BITBUCKET_API, BitbucketClient } from './bitbucket.js';
+import { BitbucketDataCenterClient } from './bitbucket-data-center.js';
+import { ForgejoClient } from './forgejo.js';
 import type { GitProviderClient } from './git-provider-client.js';
 import { gitHubAddresses, GitHubClient, type GitHubAddresses } from './github.js';
+import { GitLabClient } from './gitlab.js';
 import type { GuardedHttp } from './guarded-http.js';
 import { addressText, InvalidRepository, providerAddress } from './host-address.js';
 import { GitProviderError, noSuchProvider } from './provider-error.js';
@@ -56,7 +61,17 @@ type Make = (options: GitProviderClientsOptions, address: URL, token: string | n
 const CLIENTS: Partial<Record<GitProvider, Make>> = {
   github: ({ http, gitHub }, address, token) =>
     new GitHubClient(http, configured(gitHub, address) ?? gitHubAddresses(address), token),
+  gitlab: ({ http }, address, token) => new GitLabClient(http, addressText(address), token),
+  bitbucket: ({ http }, address, token) => new BitbucketClient(http, bitbucketApi(address), token),
+  bitbucket_data_center: ({ http }, address, token) =>
+    new BitbucketDataCenterClient(http, addressText(address), token),
+  azure_devops: ({ http }, address, token) => new AzureDevOpsClient(http, address, token),
+  forgejo: ({ http }, address, token) => new ForgejoClient(http, addressText(address), token),
 };
+
+/** Bitbucket Cloud has one API; another host is a look-alike with the API below it. */
+const bitbucketApi = (address: URL): string =>
+  /^(www\.|api\.)?bitbucket\.org$/.test(address.hostname) ? BITBUCKET_API : `${addressText(address)}/2.0`;
 
 function configured(gitHub: GitProviderClientsOptions['gitHub'], address: URL): GitHubAddresses | null {
   if (!gitHub || addressText(new URL(gitHub.url)) !== addressText(address)) return null;

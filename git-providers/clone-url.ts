@@ -82,7 +82,10 @@ function azurePath(segments: readonly string[], base: URL): string {
   const named =
     before.length === 2 &&
     (base.hostname === `${organization ?? ''}.visualstudio.com` ||
-      base.pathname.toLowerCase().replace(/\/+$/, '') === `/${organization ?? ''}`);
+      base.pathname
+        .toLowerCase()
+        .replace(/\/+$/, '')
+        .endsWith(`/${organization ?? ''}`));
   return `${(named ? before.slice(1) : before).join('/')}/_git/${name}`;
 }
 

@@ -199,7 +199,7 @@ export class GitHubClient implements GitProviderClient {
   }
 
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {
-    const address = `${repositoryPath(repository)}/contents/${encodePath(path)}`;
+    const address = `${repositoryPath(repository)}/contents${path === '' ? '' : `/${encodePath(path)}`}`;
     try {
       const { data } = await this.#api.get(address, z.union([z.array(Entry), Entry]));
       return [data].flat().map(({ name, path: at, type }) => ({ name, path: at, isFile: type === 'file' }));

@@ -140,6 +140,7 @@ async function newThings(agentServerUrl: string) {
       org_id: organization,
       key_name: 'existing',
       name: 'saved',
+      repository_name: 'a/b',
     } as Record<string, string>,
     /** The same sandbox, paused, or the same again running. */
     pause: (paused: boolean) => server.core.sandboxes.setStatus(sandboxId, paused ? 'PAUSED' : 'RUNNING'),

@@ -80,6 +80,11 @@ export class GitHubHost extends FakeGitHost {
       const { part, next } = pageOf(this.branches, request.query);
       return { body: part, headers: linkHeader(request, this.url, next) };
     });
+    this.on('GET /api/v3/repos/*/*/contents', () => ({
+      body: Object.keys(this.files)
+        .filter((path) => !path.includes('/'))
+        .map((path) => ({ name: path, path, type: 'file' })),
+    }));
     this.on('GET /api/v3/repos/*/*/contents/*', (request, [, , name]) =>
       this.#contents(request.headers.accept, name),
     );

@@ -26,6 +26,7 @@ describe('the address a repository is cloned from', () => {
     ['forgejo', 'owner/name', 'http://127.0.0.1:3999', 'http://127.0.0.1:3999/owner/name.git'],
     ['azure_devops', 'org/My Project/name', null, 'https://dev.azure.com/org/My%20Project/_git/name'],
     ['azure_devops', 'org/proj/name', 'dev.azure.com/org', 'https://dev.azure.com/org/proj/_git/name'],
+    ['azure_devops', 'Coll/proj/name', 'tfs.corp/tfs/Coll', 'https://tfs.corp/tfs/Coll/proj/_git/name'],
     ['azure_devops', 'org/proj/name', 'org.visualstudio.com', 'https://org.visualstudio.com/proj/_git/name'],
     ['github', 'owner/name.git', null, 'https://github.com/owner/name.git'],
   ] as const)('of %s %s at %s is %s', (provider, repository, host, url) => {
