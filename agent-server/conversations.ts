@@ -68,7 +68,8 @@ export function conversationCalls(transport: Transport) {
         method: 'POST',
         path: '/api/conversations',
         body,
-        idempotent: true,
+        // It may be at work on it when its answer gets lost: whoever tells it again asks first.
+        idempotent: false,
         timeoutMs: START_MS,
         ...options,
       };

@@ -29,6 +29,9 @@ import { requireFrontend } from './frontend.js';
 import { openIdentity } from './identity.js';
 import { lazyConnection, temporalOptions } from './temporal-connection.js';
 
+/** Streams that are told to end get this long for their last bytes, whatever the grace of requests; in milliseconds. */
+const STREAM_END_MS = 2_000;
+
 export interface ApiStart {
   config: Config;
   databaseUrl: string;
@@ -137,7 +140,7 @@ export async function startApi({
       messageWaker.close();
       streams.endAll();
       await gateway.sockets.close();
-      await server.close(config.server.shutdownGraceSeconds * 1000);
+      await server.close(Math.max(config.server.shutdownGraceSeconds * 1000, STREAM_END_MS));
       await hub.stop();
       // Temporal's client is left as it is: a call of its that waits to be repeated would throw out of a timer if its
       // connection were closed, and the process ends anyway.

@@ -297,6 +297,31 @@ describe('pending messages', () => {
     await hears(conversationId, ['one', 'two', 'three']);
   });
 
+  it('of a start that failed are delivered once, in order, when it is tried again, with those that come meanwhile', async () => {
+    api.conduct.held.add('prepareSkills');
+    const task = await start();
+    const texts = ['one', 'two', 'three'];
+    for (const value of texts) expect((await queue(`task-${task.id}`, text(value))).status).toBe(201);
+    api.conduct.failing = 'prepareSkills';
+    api.conduct.held.clear();
+    expect((await endOfStart(task.id)).status).toBe('ERROR');
+
+    api.conduct.failing = null;
+    api.conduct.held.add('prepareSkills');
+    const again = () => api.call<StartTask>('POST', `${BASE}/start-tasks/${task.id}/retry`, { user: 'ann' });
+    const { body: second } = await again();
+    expect((await queue(`task-${second.id}`, text('four'))).status).toBe(201);
+    expect((await again()).body.id).toBe(second.id);
+    api.conduct.held.clear();
+    const { status, app_conversation_id: id } = await endOfStart(second.id);
+    expect(status).toBe('READY');
+    await hears(id!, [...texts, 'four']);
+    await nothingWaits(id!);
+    // What is sent now comes after them, and nothing of them comes again.
+    await send(id!, text('five'));
+    expect(heard(id!)).toEqual([...texts, 'four', 'five']);
+  });
+
   it('and messages sent keep their order, however they come', async () => {
     const id = await running({ status: 'PAUSED' });
     api.conduct.held.add('boot');

@@ -5,7 +5,10 @@ import { promisify } from 'node:util';
 import { CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { StartPreparationDeps } from '../../activities/start/start-deps.js';
+import { createAgentServerClient } from '../../agent-server/client.js';
 import { AgentServerError } from '../../agent-server/errors.js';
+import { dashedId } from '../../contract/ids.js';
 import type { GitServer } from '../support/git-server.js';
 import { callTool, finish, runInTerminal, type ScriptedLlm } from '../support/scripted-llm.js';
 import {
@@ -18,6 +21,7 @@ import {
   type StartBench,
 } from '../support/start-bench.js';
 import { SESSION_KEY, type StartFixture } from '../support/start-fixture.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 
 const run = promisify(execFile);
 
@@ -176,6 +180,36 @@ describe('an attempt that was interrupted', () => {
     await activities.createConversation(start.taskId); // as another start of the same conversation would
     await bench.finished(start.conversationId);
     expect(await bench.userMessages(start.conversationId)).toBe(1);
+  });
+
+  it('because the answer to its creation got lost asks before it tells again: it is one conversation', async () => {
+    const start = await fixture.stage({ request: { initial_message: message('Tell me once') } });
+    await prepare(start, fixture.activities());
+    const { hostname: host, port } = new URL(fixture.handle.url);
+    const network = await TcpProxy.open({ host, port: Number(port) });
+    try {
+      const deps: Partial<StartPreparationDeps> = {
+        createClient: (target) =>
+          createAgentServerClient({ ...target, baseUrl: `http://127.0.0.1:${network.port}` }),
+      };
+      network.loseAnswerTo('POST /api/conversations ');
+      await expect(fixture.activities({ deps }).createConversation(start.taskId)).rejects.toMatchObject({
+        type: 'AgentServerUnavailable',
+        nonRetryable: false,
+      });
+      // It was carried out all the same.
+      expect(await fixture.client.conversation(start.conversationId)).not.toBeNull();
+      await fixture.activities({ attempt: 2, deps }).createConversation(start.taskId);
+      const path = `/api/conversations/${dashedId(start.conversationId)}`;
+      const told = network.requests.indexOf('POST /api/conversations');
+      expect(network.requests.slice(told)).toContain(`GET ${path}`);
+      expect(network.requests.filter((line) => line === 'POST /api/conversations')).toHaveLength(1);
+    } finally {
+      await network.close();
+    }
+    await bench.finished(start.conversationId);
+    expect(await bench.userMessages(start.conversationId)).toBe(1);
+    expect(await fixture.conversations.read(start.conversationId)).not.toBeNull();
   });
 
   it('between the conversation and its message delivers the message', async () => {

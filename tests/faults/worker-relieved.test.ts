@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { StartStatus, StartTask } from '../../contract/start-task.js';
 import { agentServersOf } from '../support/agent-server-processes.js';
-import { streamOf } from '../support/conversations.js';
+import { endOfStart, streamOf } from '../support/conversations.js';
 import { startGitServer, type GitServer } from '../support/git-server.js';
 import { startProduct, type Product } from '../support/product.js';
 
-describe('a start whose worker is asked to end (SIGTERM)', () => {
+describe('a start whose processes are asked to end (SIGTERM)', () => {
   let git: GitServer;
   let product: Product;
 
@@ -46,7 +46,7 @@ describe('a start whose worker is asked to end (SIGTERM)', () => {
     { phase: 'PREPARING_REPOSITORY', order: 'relief first', times: 1 },
     { phase: 'RUNNING_SETUP_SCRIPT', order: 'relief first', times: 3 },
   ])(
-    'in $phase goes on at another worker ($order) to READY, in the same sandbox, $times times',
+    'worker in $phase, goes on at another one ($order) to READY, in the same sandbox, $times times',
     async ({ phase, order, times }) => {
       if (phase === 'PREPARING_REPOSITORY') git.hold();
       let ended: StartTask | undefined;
@@ -75,4 +75,30 @@ describe('a start whose worker is asked to end (SIGTERM)', () => {
     },
     180_000,
   );
+
+  it('API in the middle of its stream, leaves a list that is valid JSON, and goes on without it', async () => {
+    git.hold();
+    const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ selected_repository: 'acme/rocket' }),
+    });
+    let text = '';
+    let asked: Promise<void> | undefined;
+    for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (text.includes('PREPARING_REPOSITORY')) asked ??= product.api.end('SIGTERM');
+    }
+    await asked;
+    expect(product.api.child.exitCode, product.api.output).toBe(0);
+    const tasks = JSON.parse(text) as StartTask[];
+    expect(tasks.at(-1)?.status).toBe('PREPARING_REPOSITORY');
+    await product.replaceApi();
+    git.release();
+    const { id, sandbox_id: box } = tasks.at(-1)!;
+    const project = projectOf(box!);
+    await vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 30_000);
+    writeFileSync(join(project, 'go'), '');
+    expect(await endOfStart(product, id)).toMatchObject({ status: 'READY', detail: null });
+  }, 120_000);
 });

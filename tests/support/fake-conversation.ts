@@ -18,6 +18,10 @@ export class FakeConversation {
   resumeFailures: (string | null)[] = [];
   resumed: { sandboxId: string; requester: string }[] = [];
   blocked: { conversationId: string; detail: string }[] = [];
+  /** Messages that wait; each delivery takes all of them. */
+  waiting: string[] = [];
+  /** Messages in the order in which they were told. */
+  told: string[] = [];
   /** Deliveries do not end while this is true, unless they are cancelled. */
   holdDeliveries = false;
 
@@ -42,6 +46,7 @@ export class FakeConversation {
         Context.current().heartbeat();
         await Context.current().sleep(20);
       }
+      this.told.push(...this.waiting.splice(0));
       return this.deliveries.shift() ?? { outcome: 'done' as const };
     },
     resumeForMessages: async (sandboxId: string, requester: string) => {

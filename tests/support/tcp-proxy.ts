@@ -7,6 +7,9 @@ export class TcpProxy {
   readonly #pairs = new Set<[Socket, Socket]>();
   #silent = false;
   #cutAt: string | null = null;
+  #loseAnswerTo: string | null = null;
+  /** First lines of the requests that went through, in order. */
+  readonly requests: string[] = [];
 
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((near) => this.#join(near, connect(target)));
@@ -25,6 +28,11 @@ export class TcpProxy {
   /** Breaks the next connection over which this text is sent, before it arrives. */
   cutAt(text: string): void {
     this.#cutAt = text;
+  }
+
+  /** Lets the next request with this text arrive, and breaks its connection when it is answered. */
+  loseAnswerTo(text: string): void {
+    this.#loseAnswerTo = text;
   }
 
   /** Lets nothing through in either direction, and keeps all connections. */
@@ -51,6 +59,7 @@ export class TcpProxy {
       near.destroy();
       far.destroy();
     };
+    let isAnswerLost = false;
     for (const socket of pair) socket.on('error', end).on('close', end);
     near.on('data', (data: Buffer) => {
       if (this.#cutAt !== null && data.includes(this.#cutAt)) {
@@ -58,9 +67,18 @@ export class TcpProxy {
         near.resetAndDestroy();
         return;
       }
+      const [line] = /^(?:GET|POST|PUT|PATCH|DELETE) \S+/.exec(data.toString('latin1')) ?? [];
+      if (line !== undefined) this.requests.push(line);
+      if (this.#loseAnswerTo !== null && data.includes(this.#loseAnswerTo)) {
+        this.#loseAnswerTo = null;
+        isAnswerLost = true;
+      }
       far.write(data);
     });
-    far.on('data', (data: Buffer) => near.write(data));
+    far.on('data', (data: Buffer) => {
+      if (isAnswerLost) near.resetAndDestroy();
+      else near.write(data);
+    });
     if (this.#silent) for (const socket of pair) socket.pause();
   }
 }

@@ -23,8 +23,9 @@ export const WORKFLOWS_PATH = fileURLToPath(new URL('../../workflows/index.ts', 
  * Connects to the Temporal server of the test run, in a new namespace: task queues have fixed names, so files that run
  * at the same time must not share one.
  */
-export async function connectTemporal(): Promise<TestWorkflowEnvironment> {
-  const address = required('TEST_TEMPORAL_ADDRESS');
+export async function connectTemporal(
+  address = required('TEST_TEMPORAL_ADDRESS'),
+): Promise<TestWorkflowEnvironment> {
   const namespace = `test-${randomUUID()}`;
   const connection = await Connection.connect({ address });
   try {
