@@ -20,8 +20,12 @@ export function refuse(socket: Duplex, { status, body, headers }: ErrorAnswer): 
     'Connection: close',
     'Content-Type: application/json',
     `Content-Length: ${Buffer.byteLength(text)}`,
-    'Cache-Control: no-store',
+    // As every other answer of ours: helmet knows no answers without a request.
+    'Cache-Control: no-cache, no-store, must-revalidate, max-age=0',
+    "Content-Security-Policy: default-src 'none';frame-ancestors 'none';base-uri 'none'",
+    'Referrer-Policy: no-referrer',
     'X-Content-Type-Options: nosniff',
+    'X-Frame-Options: SAMEORIGIN',
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ];
   socket.once('finish', () => socket.destroy());

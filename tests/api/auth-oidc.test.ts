@@ -188,7 +188,21 @@ describe('an access token of the provider as bearer', () => {
     expect(await status(await provider.sign({ sub: 'program', aud: AUDIENCE, exp: justOver }))).toBe(200);
   });
 
+  it('may be half a minute early, as clocks are', async () => {
+    const soon = Math.floor(Date.now() / 1000) + 10;
+    const claims = { sub: 'program', aud: AUDIENCE, exp: inAnHour(), iat: soon, nbf: soon };
+    expect(await status(await provider.sign(claims))).toBe(200);
+  });
+
   it.each<[string, () => Promise<string>]>([
+    [
+      'that expired more than half a minute ago',
+      () => provider.sign({ sub: 'x', aud: AUDIENCE, exp: inAnHour() - 3640 }),
+    ],
+    [
+      'that is good in more than half a minute',
+      () => provider.sign({ sub: 'x', aud: AUDIENCE, exp: inAnHour(), nbf: inAnHour() - 3550 }),
+    ],
     ['for somebody else', () => provider.sign({ sub: 'x', aud: 'another', exp: inAnHour() })],
     [
       'for our client id, as ID tokens are',
