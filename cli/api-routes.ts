@@ -18,6 +18,7 @@ import type { ProviderTokenDeps } from '../api/git-provider-tokens.js';
 import { gitRoutes } from '../api/git-routes.js';
 import { createLiveStatus } from '../api/live-status.js';
 import { lookupSecretRoutes } from '../api/lookup-secret-routes.js';
+import { marketplaceRoutes } from '../api/marketplace-routes.js';
 import type { MessageQueue } from '../api/message-queue.js';
 import { pendingMessageRoutes } from '../api/pending-message-routes.js';
 import type { RouteDefinition } from '../api/route.js';
@@ -70,12 +71,14 @@ import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import type { GitProviderClients } from '../git-providers/clients.js';
 import { ProviderHandler } from '../git-providers/provider-handler.js';
+import { readRepository } from '../git-providers/repository-reader.js';
 import { AccessTokens } from '../identity/access-token.js';
 import { OperatorAccess } from '../identity/operator-access.js';
 import { PayloadEncryption } from '../identity/payload-codec.js';
 import type { UserContext } from '../identity/user-context.js';
 import type { Core } from './core.js';
 import type { Identity } from './identity.js';
+import { gitAddressPolicy } from './git-providers.js';
 import { USER_SKILL_DIRECTORIES } from './skill-directories.js';
 
 export interface ApiParts {
@@ -202,6 +205,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...settingsRoutes({ settings, secrets }),
     ...profileRoutes({ settings }),
     ...choiceRoutes({ instanceModel: config.llm.model }),
+    ...marketplaceRoutes({ read: (question) => readRepository(question, gitAddressPolicy(config)) }),
     ...skillRoutes({
       skills,
       directories: { global: [config.data.skillsDirectory], user: USER_SKILL_DIRECTORIES },

@@ -4,12 +4,17 @@ import { GitProviderClients } from '../git-providers/clients.js';
 import { GuardedHttp } from '../git-providers/guarded-http.js';
 import { gitHubOAuth } from './core.js';
 
-/** Clients of git providers, which ask no address but those that users may name (docs/git-providers.md). */
-export function createGitProviders({ git, auth }: Pick<Config, 'git' | 'auth'>): GitProviderClients {
+/** The addresses that users may name. */
+export function gitAddressPolicy({ git, auth }: Pick<Config, 'git' | 'auth'>): AddressPolicy {
   const gitHub = gitHubOAuth(auth);
   // Where people sign in is a host that the operator named.
   const operators = gitHub ? [auth.githubUrl, ...(auth.githubApiUrl ? [auth.githubApiUrl] : [])] : [];
-  const policy = new AddressPolicy([...git.allowedPrivateHosts, ...operators.map(hostOf)]);
+  return new AddressPolicy([...git.allowedPrivateHosts, ...operators.map(hostOf)]);
+}
+
+/** Clients of git providers, which ask no address but those that users may name (docs/git-providers.md). */
+export function createGitProviders({ git, auth }: Pick<Config, 'git' | 'auth'>): GitProviderClients {
+  const policy = gitAddressPolicy({ git, auth });
   return new GitProviderClients({
     http: new GuardedHttp(policy, git.timeoutSeconds * 1000),
     ...(auth.githubApiUrl ? { gitHub: { url: auth.githubUrl, apiUrl: auth.githubApiUrl } } : {}),

@@ -190,6 +190,7 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own(`GET ${V1}/config/models/search`),
   own(`GET ${V1}/config/providers/search`),
   own(`GET ${V1}/skills/search`),
+  own(`POST ${V1}/skills/marketplace-skills`, { body: [] }),
   own('GET /api/options/models'),
   own('GET /api/options/agents'),
   own('GET /api/options/security-analyzers'),
