@@ -92,7 +92,14 @@ export const allowedHost = () =>
   text().transform((value, context): { host: string; port: number | null; http: boolean } => {
     const [, scheme = '', rest = ''] = /^([a-z][a-z0-9+.-]*:\/\/)?(.*)$/i.exec(value) ?? [];
     const url = parseUrl(`http://${rest}`);
-    const isHost = url !== null && !url.username && url.pathname === '/' && !url.search && !url.hash;
+    // Hosts are named one by one: a pattern would match nothing.
+    const isHost =
+      url !== null &&
+      !url.hostname.includes('*') &&
+      !url.username &&
+      url.pathname === '/' &&
+      !url.search &&
+      !url.hash;
     if (!isHost || !/^(https?:\/\/)?$/i.test(scheme)) {
       const message = 'must be a host such as git.example.com, 10.0.0.7:8443 or http://127.0.0.1:3000';
       context.issues.push({ code: 'custom', message, input: undefined });

@@ -141,6 +141,23 @@ describe('configuration', () => {
     expect(messageOf({ AGENT_SERVER_COMMAND: 'python "-m' })).toContain('AGENT_SERVER_COMMAND');
   });
 
+  it.each([
+    ['git.corp.example', { host: 'git.corp.example', port: null, http: false }],
+    ['https://GIT.corp:443/', { host: 'git.corp', port: 443, http: false }],
+    ['10.0.0.7:8443', { host: '10.0.0.7', port: 8443, http: false }],
+    ['http://127.0.0.1:3000', { host: '127.0.0.1', port: 3000, http: true }],
+    ['http://[::1]', { host: '[::1]', port: null, http: true }],
+  ])('reads %s as a git host that may be asked', (written, host) => {
+    expect(load({ CALLBOARD_GIT_ALLOWED_PRIVATE_HOSTS: written }).git.allowedPrivateHosts).toEqual([host]);
+  });
+
+  it.each(['*', 'ssh://git.corp', 'git.corp/path', 'user@git.corp', 'git corp'])(
+    'does not take %s for a git host',
+    (written) => {
+      expect(messageOf({ CALLBOARD_GIT_ALLOWED_PRIVATE_HOSTS: written })).toContain('must be a host such as');
+    },
+  );
+
   it('asks for everything the single-user strategy needs', () => {
     const message = messageOf({ OPENHANDS_AUTH_MODE: 'su', SU_GITHUB_ALLOWED: '42' });
     expect(message).toContain('GITHUB_OAUTH_CLIENT_ID');
