@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Browser, nextOf } from '../support/browser.js';
 import { FakeGitHub } from '../support/github.js';
+import { MULTI_USER } from '../support/people.js';
 import { startIdentityServer, type IdentityServer } from '../support/identity-server.js';
 
 const OCTOCAT = { id: 4242, login: 'octocat' };
@@ -351,6 +352,33 @@ describe('a token of a GitHub App', () => {
     expect(github.renewals - before).toBe(1);
     expect(tokens.size).toBe(1);
     await other.close();
+  });
+
+  it('of one of many users is renewed once too, and stored encrypted', async () => {
+    github.tokenSeconds = 60;
+    await signIn();
+    const granted = (await server.core.secrets.providerTokens('4242')).get('github');
+    const { OPENHANDS_AUTH_MODE: _su, SU_GITHUB_ALLOWED: _allowed, ...app } = settings('4242');
+    const many = await startIdentityServer({ ...MULTI_USER, ...app });
+    const twin = await startIdentityServer({ ...MULTI_USER, ...app }, many.database);
+    if (!granted) throw new Error('GitHub gave no token');
+    await many.core.secrets.putProviderToken('ann', 'github', { ...granted, expiresAt: new Date(0) });
+    github.tokenSeconds = 28_800;
+    const before = github.renewals;
+    const asked = await Promise.all(
+      Array.from({ length: 20 }, (_, n) => (n % 2 ? many : twin).core.tokensOf('ann').get('github')),
+    );
+    expect(github.renewals - before).toBe(1);
+    const [token = '', ...others] = new Set(asked.map((held) => held?.token));
+    expect([token === '', token === granted.token, others]).toEqual([false, false, []]);
+    const { rows } = await many.core.connection.database.execute(
+      sql`select value, refresh_value from secrets where user_id = 'ann'`,
+    );
+    expect(rows).toHaveLength(1);
+    expect(rows[0]?.['value']).toMatch(/^eyJ/);
+    expect(JSON.stringify(rows)).not.toContain(token);
+    await twin.close();
+    await many.close();
   });
 
   it('that GitHub will never renew is forgotten', async () => {
