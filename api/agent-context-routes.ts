@@ -8,6 +8,7 @@ import { HexUuid } from '../contract/primitives.js';
 import { mergeSkills, skillPayload, type SkillPayload } from '../contract/skill.js';
 import type { Settings } from '../contract/settings.js';
 import type { SettingsStore } from '../identity/settings-store.js';
+import type { UserContext } from '../identity/user-context.js';
 import { runtimeOf, type Runtime, type RuntimeDeps } from './conversation-runtime.js';
 import { route, type RouteDefinition } from './route.js';
 import { shapeC } from './settings-routes.js';
@@ -89,11 +90,9 @@ export const agentContextRoutes = (deps: AgentContextDeps): RouteDefinition[] =>
       200: { description: 'Skills of project, user and server.', schema: Skills },
       404: { description: notThere },
     },
-    async handle({ params: { conversation_id: id }, user }) {
-      const runtime = await runtimeOf(deps, user, id);
-      if (runtime.state === 'unreachable') throw unreachable(runtime.reason, id);
-      return { skills: runtime.state === 'paused' ? [] : await skillsOf(deps, runtime) };
-    },
+    handle: async ({ params: { conversation_id: id }, user }) => ({
+      skills: await shownSkills(deps, user, id),
+    }),
   }),
   route({
     ...common,
@@ -132,6 +131,20 @@ export const agentContextRoutes = (deps: AgentContextDeps): RouteDefinition[] =>
     },
   }),
 ];
+
+/**
+ * The skills of a conversation (hex id); the V1 and the legacy routes show them. None while its sandbox is paused.
+ * @throws {HttpError} 404
+ */
+export async function shownSkills(
+  deps: AgentContextDeps,
+  user: UserContext,
+  id: string,
+): Promise<z.infer<typeof Skills>['skills']> {
+  const runtime = await runtimeOf(deps, user, id);
+  if (runtime.state === 'unreachable') throw unreachable(runtime.reason, id);
+  return runtime.state === 'paused' ? [] : skillsOf(deps, runtime);
+}
 
 const unreachable = (reason: Extract<Runtime, { state: 'unreachable' }>['reason'], id: string) =>
   shapeC(

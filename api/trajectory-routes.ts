@@ -19,7 +19,7 @@ export interface TrajectoryRouteDeps {
 }
 
 /** A client that takes nothing for so long is given up, in milliseconds. */
-const STALLED_MS = 120_000;
+export const STALLED_MS = 120_000;
 
 /** A conversation with all its events as one archive, whatever has become of its sandbox (contract 3.12). */
 export function trajectoryRoutes({
@@ -90,7 +90,7 @@ async function send(response: Response, entries: AsyncIterable<ZipEntry[]>, modi
   }
 }
 
-const isClosedByClient = (error: unknown): boolean =>
+export const isClosedByClient = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 
 async function* entriesOf(

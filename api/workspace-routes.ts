@@ -4,6 +4,7 @@ import { isRevision } from '../contract/git-names.js';
 import { HexUuid } from '../contract/primitives.js';
 import { pathInSandbox } from '../contract/sandbox-paths.js';
 import type { ListedConversation } from '../db/conversation-read-model.js';
+import type { UserContext } from '../identity/user-context.js';
 import {
   askedFor,
   notReachable,
@@ -30,9 +31,9 @@ const Revision = z.string().refine(isRevision, {
   error: 'a revision is a branch, tag or commit; it does not begin with - and has no spaces',
   params: { type: 'value_error' },
 });
-const GitQuery = z.object({ path: z.string(), ref: Revision.optional() });
-const GitChanges = z.array(z.looseObject({ status: z.string(), path: z.string() }));
-const GitDiff = z.looseObject({ modified: z.string().nullish(), original: z.string().nullish() });
+export const GitQuery = z.object({ path: z.string(), ref: Revision.optional() });
+export const GitChanges = z.array(z.looseObject({ status: z.string(), path: z.string() }));
+export const GitDiff = z.looseObject({ modified: z.string().nullish(), original: z.string().nullish() });
 
 /** Files and git state in the sandbox of a conversation (contract 3.11). */
 export const workspaceRoutes = (deps: RuntimeDeps): RouteDefinition[] => [
@@ -46,15 +47,8 @@ export const workspaceRoutes = (deps: RuntimeDeps): RouteDefinition[] => [
     params,
     query: GitQuery,
     responses: gitResponses('Changed files.', GitChanges),
-    async handle({ params: { conversation_id: id }, query, user }) {
-      const { listed, agentServer } = await runningRuntime(deps, user, id, PAUSED);
-      return askedFor(
-        agentServer.gitChanges(namedPath(listed, query.path), query.ref ?? null, {
-          timeoutMs: GIT_MS,
-          maxBytes: GIT_BYTES,
-        }),
-      );
-    },
+    handle: ({ params: { conversation_id: id }, query, user }) =>
+      gitState(deps, 'gitChanges', user, id, query),
   }),
   route({
     method: 'get',
@@ -65,17 +59,25 @@ export const workspaceRoutes = (deps: RuntimeDeps): RouteDefinition[] => [
     params,
     query: GitQuery,
     responses: gitResponses('The file as it was and as it is.', GitDiff),
-    async handle({ params: { conversation_id: id }, query, user }) {
-      const { listed, agentServer } = await runningRuntime(deps, user, id, PAUSED);
-      return askedFor(
-        agentServer.gitDiff(namedPath(listed, query.path), query.ref ?? null, {
-          timeoutMs: GIT_MS,
-          maxBytes: GIT_BYTES,
-        }),
-      );
-    },
+    handle: ({ params: { conversation_id: id }, query, user }) => gitState(deps, 'gitDiff', user, id, query),
   }),
 ];
+
+/**
+ * What git says in the sandbox of a conversation (hex id); the V1 and the legacy routes ask it.
+ * @throws {HttpError} as {@link gitResponses} lists
+ */
+export async function gitState(
+  deps: RuntimeDeps,
+  question: 'gitChanges' | 'gitDiff',
+  user: UserContext,
+  id: string,
+  { path, ref }: { path: string; ref?: string | undefined },
+): Promise<unknown> {
+  const { listed, agentServer } = await runningRuntime(deps, user, id, PAUSED);
+  const limits = { timeoutMs: GIT_MS, maxBytes: GIT_BYTES };
+  return askedFor<unknown>(agentServer[question](namedPath(listed, path), ref ?? null, limits));
+}
 
 /** Whatever cannot be read is an empty text: clients look for files that may not be there (yet). */
 const fileRoute = (deps: RuntimeDeps): RouteDefinition =>
@@ -140,7 +142,8 @@ function placed(listed: ListedConversation, named: string): string | null {
   return pathInSandbox(named, { working, project: listed.conversation.workingDirectory ?? working });
 }
 
-function gitResponses(description: string, schema: z.ZodType): RouteDefinition['responses'] {
+/** The answers to questions about git. */
+export function gitResponses(description: string, schema: z.ZodType): RouteDefinition['responses'] {
   return {
     200: { description, schema },
     400: { description: 'The path leads out of the working directory.' },

@@ -24,6 +24,7 @@ import { pendingMessageRoutes } from '../api/pending-message-routes.js';
 import type { RouteDefinition } from '../api/route.js';
 import { directAddress, gatewayAddress } from '../api/gateway/client-addresses.js';
 import type { LostEvents } from '../api/lost-events.js';
+import { legacyInsightRoutes } from '../api/legacy/conversation-insight-routes.js';
 import { legacyConversationShims } from '../api/legacy/conversation-shims.js';
 import { legacyGitRoutes } from '../api/legacy/git-routes.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
@@ -144,6 +145,17 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   const tokenCheck: Pick<ProviderTokenDeps, 'verifyProviderToken'> = config.git.verifyTokens
     ? { verifyProviderToken: (provider, token) => gitProviders.verify(provider, token) }
     : {};
+  const agentContext = {
+    conversations,
+    agentServers,
+    settings,
+    skills,
+    skillDirectories: (userId: string | null) => [
+      config.data.skillsDirectory,
+      ...(userId === null ? USER_SKILL_DIRECTORIES : []),
+    ],
+    logger,
+  };
   return [
     ...appConversationRoutes({ conversations, views, commands }),
     ...legacyConversationShims({
@@ -159,17 +171,8 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...switchRoutes({ conversations, agentServers, settings, rows }),
     ...trajectoryRoutes({ conversations, events, maxEvents: config.server.downloadMaxEvents }),
     ...workspaceRoutes({ conversations, agentServers }),
-    ...agentContextRoutes({
-      conversations,
-      agentServers,
-      settings,
-      skills,
-      skillDirectories: (userId) => [
-        config.data.skillsDirectory,
-        ...(userId === null ? USER_SKILL_DIRECTORIES : []),
-      ],
-      logger,
-    }),
+    ...agentContextRoutes(agentContext),
+    ...legacyInsightRoutes({ ...agentContext, events, maxEvents: config.server.downloadMaxEvents }),
     ...startRoutes({
       start,
       stream: { tasks, hub: parts.hub, streams: parts.streams, logger },

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { fromBuffer } from 'yauzl';
+import { legacyInsightRoutes, type LegacyInsightDeps } from '../../api/legacy/conversation-insight-routes.js';
 import { trajectoryRoutes } from '../../api/trajectory-routes.js';
 import { dashedId } from '../../contract/ids.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
@@ -41,9 +42,11 @@ beforeAll(async () => {
   const { database } = stores.connection;
   events = createEventStore({ directory, database, disk });
   const conversations = new ConversationReadModel(database);
-  api = await startTestServer(trajectoryRoutes({ conversations, events, maxEvents: 0 }), {
-    auth: stores.auth,
-  });
+  const older = { conversations, events, maxEvents: 0 } as unknown as LegacyInsightDeps; // no sandbox is asked here
+  api = await startTestServer(
+    [...trajectoryRoutes({ conversations, events, maxEvents: 0 }), ...legacyInsightRoutes(older)],
+    { auth: stores.auth },
+  );
   long = await conversationWith(MANY);
 }, 120_000);
 afterAll(async () => {
@@ -230,5 +233,45 @@ describe('the archive of a conversation', () => {
       spy.mockRestore();
     }
     expect((await download(id)).status).toBe(200);
+  });
+});
+
+describe('older clients', () => {
+  const legacy = async (path: string, user = 'ann') =>
+    api.fetch(`/api/conversations/${long}${path}`, { headers: { 'x-test-user': user } });
+  const page = async (query: string) => {
+    const { events: found, has_more } = (await (await legacy(`/events?${query}`)).json()) as {
+      events: { id: string }[];
+      has_more: boolean;
+    };
+    return [found.map(({ id }) => Number(id.slice(-12))), has_more];
+  };
+
+  it('get all events as one document, as they were sent', async () => {
+    const answer = await legacy('/trajectory');
+    expect(answer.headers.get('content-type')).toBe('application/json');
+    const text = await answer.text();
+    expect((JSON.parse(text) as { trajectory: unknown[] }).trajectory).toHaveLength(MANY);
+    expect(text.startsWith(`{"trajectory":[${eventText(0).json},${eventText(1).json}`)).toBe(true);
+  });
+
+  it.each([
+    ['limit=2', [0, 1], true],
+    ['start_id=3&limit=2', [3, 4], true],
+    ['start_id=3&end_id=4', [3, 4], false],
+    [`start_id=${MANY - 1}`, [MANY - 1], false],
+    [`start_id=${MANY}`, [], false],
+    ['reverse=true&limit=2', [MANY - 1, MANY - 2], true],
+    ['reverse=true&end_id=5&start_id=4', [5, 4], false],
+  ])('page through the places of the log: %s', async (query, places, more) => {
+    expect(await page(query)).toEqual([places, more]);
+  });
+
+  it('are refused what is out of bounds or not theirs', async () => {
+    for (const limit of ['0', '101']) {
+      expect(await (await legacy(`/events?limit=${limit}`)).json()).toEqual({ detail: 'Invalid limit' });
+    }
+    expect((await legacy('/events?start_id=-1')).status).toBe(422);
+    for (const path of ['/events', '/trajectory']) expect((await legacy(path, 'bob')).status).toBe(404);
   });
 });

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createAgentServerClient } from '../../agent-server/client.js';
 import { agentContextRoutes } from '../../api/agent-context-routes.js';
 import { createAgentServerAccess } from '../../api/agent-server-access.js';
+import { legacyInsightRoutes, type LegacyInsightDeps } from '../../api/legacy/conversation-insight-routes.js';
 import { createSkillShelf } from '../../api/skill-shelf.js';
 import { workspaceRoutes } from '../../api/workspace-routes.js';
 import { dashedId } from '../../contract/ids.js';
@@ -58,17 +59,20 @@ beforeAll(async () => {
     connect: createAgentServerClient,
     logger,
   });
+  const context = {
+    conversations,
+    agentServers,
+    settings: stores.settings,
+    skills: createSkillShelf(0),
+    skillDirectories: () => [serverSkills],
+    logger,
+  };
+  const noEvents = { events: {} as LegacyInsightDeps['events'], maxEvents: 0 };
   api = await startTestServer(
     [
       ...workspaceRoutes({ conversations, agentServers }),
-      ...agentContextRoutes({
-        conversations,
-        agentServers,
-        settings: stores.settings,
-        skills: createSkillShelf(0),
-        skillDirectories: () => [serverSkills],
-        logger,
-      }),
+      ...agentContextRoutes(context),
+      ...legacyInsightRoutes({ ...context, ...noEvents }),
     ],
     { auth: stores.auth },
   );
@@ -375,5 +379,38 @@ describe('hooks', () => {
       status: 502,
       body: { error: 'Failed to reach agent-server when loading hooks' },
     });
+  });
+});
+
+describe('older clients', () => {
+  const legacy = async (id: string, path: string, user = 'ann') => {
+    const response = await api.fetch(`/api/conversations/${id}${path}`, { headers: { 'x-test-user': user } });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+
+  it('see the git state of the project, and skills as microagents', async () => {
+    const changes = [{ status: 'ADDED', path: 'a.txt' }];
+    answers = {
+      '/api/git/changes': json(changes),
+      '/api/git/diff': json({ modified: 'new', original: 'old' }),
+      '/api/skills': json({
+        skills: [{ name: 'deploy', type: 'repo', content: 'How to', triggers: [] }],
+        sources: {},
+      }),
+    };
+    const id = await conversation();
+    expect(await legacy(id, '/git/changes')).toEqual({ status: 200, body: changes });
+    expect(asked.at(-1)?.url.searchParams.get('path')).toBe(PROJECT);
+    expect((await legacy(id, '/git/diff?path=a.txt')).body).toEqual({ modified: 'new', original: 'old' });
+    expect((await legacy(id, '/microagents')).body).toEqual({
+      microagents: [{ name: 'deploy', type: 'repo', content: 'How to', triggers: [], inputs: [], tools: [] }],
+    });
+    expect((await legacy(id, '/git/diff')).status).toBe(422);
+    for (const path of ['/git/changes', '/microagents']) {
+      expect(await legacy(id, path, 'bob')).toMatchObject({
+        status: 404,
+        body: { detail: `Conversation ${id} not found` },
+      });
+    }
   });
 });
