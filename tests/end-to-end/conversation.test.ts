@@ -93,7 +93,7 @@ describe('a conversation on the real agent-server', () => {
     expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
   });
 
-  it('works on a repository: clone, branch, setup script and hook', { timeout: 60_000 }, async () => {
+  it('works on a repository: clone, branch, setup script and hook', { timeout: 120_000 }, async () => {
     await git.addRepository('acme/rocket', {
       files: {
         'README.md': '# Rocket\n',
@@ -146,6 +146,22 @@ describe('a conversation on the real agent-server', () => {
         hooks: [{ event_type: 'stop', matchers: [{ hooks: [{ command: 'true', async: false }] }] }],
       }),
     );
+
+    // Another model from the next step on.
+    await product.call('POST', '/api/v1/settings', { language: 'en' });
+    const saved = await product.call('POST', '/api/v1/settings/profiles/other', {
+      llm: { model: 'openai/other', base_url: llm.url, api_key: 'sk-other' },
+    });
+    expect(saved.status).toBe(201);
+    const path = `/api/v1/app-conversations/${id}`;
+    const switched = await product.call('POST', `${path}/switch_profile`, { profile_name: 'other' });
+    expect(switched).toMatchObject({ status: 200, body: { success: true } });
+    await product.call('POST', `${path}/send-message`, { content: [{ type: 'text', text: 'Go on' }] });
+    await vi.waitFor(
+      () => expect(JSON.stringify(llm.calls.at(-1)?.body)).toContain('"model":"other"'),
+      20_000,
+    );
+    await product.call('DELETE', '/api/v1/settings/profiles/other');
   });
 
   it('that cannot be cloned ends in ERROR with the reason, and leaves no sandbox behind', async () => {
