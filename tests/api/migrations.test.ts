@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { migrateDatabase } from '../../db/migrate.js';
-import { createTestDatabase } from '../support/database.js';
-import { dropDatabase } from '../support/database.js';
-import { required } from '../support/environment.js';
+import { createEmptyDatabase, createTestDatabase } from '../support/database.js';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const MIGRATIONS = here('../../db/migrations');
@@ -21,21 +19,11 @@ const journalOf = (folder: string) =>
   JSON.parse(readFileSync(join(folder, 'meta', '_journal.json'), 'utf8')) as Journal;
 
 describe('migrations', () => {
-  let admin: pg.Client;
-  beforeAll(async () => {
-    admin = new pg.Client({ connectionString: required('TEST_DATABASE_URL') });
-    await admin.connect();
-  });
-  afterAll(() => admin.end());
-
   /** An empty database; gone after the test. */
   async function emptyDatabase() {
-    const name = `bare_${crypto.randomUUID().replaceAll('-', '')}`;
-    await admin.query(`create database ${name}`);
-    onTestFinished(() => dropDatabase(required('TEST_DATABASE_URL'), name));
-    const url = new URL(required('TEST_DATABASE_URL'));
-    url.pathname = `/${name}`;
-    return url.toString();
+    const database = await createEmptyDatabase('bare');
+    onTestFinished(() => database.drop());
+    return database.url;
   }
 
   async function query<Row extends pg.QueryResultRow>(url: string, text: string): Promise<Row[]> {

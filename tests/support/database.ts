@@ -9,10 +9,16 @@ export interface TestDatabase {
 }
 
 /** A fresh, migrated database of its own, copied from the template in a few milliseconds. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+export const createTestDatabase = (): Promise<TestDatabase> =>
+  createDatabase('test', 'template callboard_template');
+
+/** A database with nothing in it. */
+export const createEmptyDatabase = (prefix: string): Promise<TestDatabase> => createDatabase(prefix, '');
+
+async function createDatabase(prefix: string, options: string): Promise<TestDatabase> {
   const adminUrl = required('TEST_DATABASE_URL');
-  const name = `test_${randomBytes(8).toString('hex')}`;
-  await execute(adminUrl, `create database ${name} template callboard_template`);
+  const name = `${prefix}_${randomBytes(8).toString('hex')}`;
+  await execute(adminUrl, `create database ${name} ${options}`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
   return {
@@ -39,7 +45,7 @@ export async function openTestDatabase(): Promise<DatabaseConnection & { url: st
  * Drops a database and ends whatever this user still has open in it. Not `with (force)`: that is refused while
  * PostgreSQL's own autovacuum is at work there, which a plain `drop` sends away.
  */
-export async function dropDatabase(adminUrl: string, name: string): Promise<void> {
+async function dropDatabase(adminUrl: string, name: string): Promise<void> {
   await execute(
     adminUrl,
     `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and usename = current_user`,
