@@ -24,7 +24,10 @@ function run(title, command, args, env = {}) {
   return status === 0;
 }
 
-if (!run('setup', process.execPath, ['dist/cli/main.js', 'setup'])) {
+const ready =
+  run('setup', process.execPath, ['dist/cli/main.js', 'setup']) &&
+  run('setup of a Gitea server', 'bash', ['tests/support/gitea/install.sh']);
+if (!ready) {
   console.error('setup failed: the tests that need the real parts would all fail, so none was run');
   failed++;
 } else {
