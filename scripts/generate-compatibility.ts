@@ -2,6 +2,7 @@
 import type { RouteDefinition } from '../api/route.js';
 import { apiRoutes, type ApiParts } from '../cli/api-routes.js';
 import { loadConfig } from '../config/config.js';
+import { defectLines } from '../tests/support/reference-defects.js';
 
 /** Which clients use a route: those of 2025-11, those of 1.11, both, or neither of them but others. */
 type Clients = '2025-11' | '1.11' | 'both' | 'others';
@@ -229,6 +230,7 @@ export function compatibilityDocument(): string {
     'Also not: the MCP endpoint `/mcp/mcp`, sockets (clients talk to those of the agent-server), conversations of the older kind',
     'with their Socket.IO stream, and what only they had: [moving](moving.md#clients-of-2025-11) says what becomes of them.',
     '',
+    ...defectLines(),
   ].join('\n');
 }
 

@@ -173,7 +173,7 @@ describe('the instance key', () => {
     expect((await open.fetch('/user')).status).toBe(200);
   });
 
-  it('is taken from its header or as bearer token', async () => {
+  it('is taken from its header or as bearer token (D5)', async () => {
     expect(await status('/user', { 'X-Session-API-Key': KEY })).toBe(200);
     expect(await status('/user', { Authorization: `Bearer ${KEY}` })).toBe(200);
     expect(
@@ -277,7 +277,7 @@ describe('pages of other sites', () => {
     'null',
     'file://',
     'http://localhost@evil.example',
-  ])('elsewhere (%s) may neither read answers nor give orders', async (origin) => {
+  ])('elsewhere (%s) may neither read answers nor give orders (D1)', async (origin) => {
     expect(await allowed(local, origin)).toEqual([200, null]);
     const [status] = await allowed(local, origin, 'POST');
     expect(status).toBe(403);

@@ -269,7 +269,7 @@ describe('pending messages', () => {
     expect(gone.status).toBe(404);
   });
 
-  it('of a start that failed wait for the next start of the conversation, and say so', async () => {
+  it('of a start that failed wait for the next start of the conversation, and say so (D14)', async () => {
     const conversationId = newId();
     api.conduct.failing = 'prepareSkills';
     api.conduct.held.add('prepareSkills');
@@ -334,7 +334,7 @@ describe('pending messages', () => {
     await hears(id, ['1', '2', '3', '4']);
   });
 
-  it('survive a sandbox that cannot be resumed, and are delivered when it runs again', async () => {
+  it('survive a sandbox that cannot be resumed, and are delivered when it runs again (D14)', async () => {
     const id = await running({ status: 'PAUSED' });
     const { body } = await api.call<{ sandbox_id: string }[]>('GET', `${BASE}?ids=${id}`, { user: 'ann' });
     await messages.add({

@@ -36,7 +36,7 @@ const get = async (path: string) => {
 };
 
 describe('sandbox specs', () => {
-  it('show which variables are handed on, and no value', async () => {
+  it('show which variables are handed on, and no value (D8)', async () => {
     const { status, body } = await get('/api/v1/sandbox-specs/search');
     expect(status).toBe(200);
     expect(body).toEqual({

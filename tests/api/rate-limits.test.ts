@@ -47,7 +47,7 @@ async function exhaust(request: () => ReturnType<typeof send>, most = 10) {
 }
 
 describe('too many orders of a user', () => {
-  it('are refused with the time to wait, and take nothing from others or from reading', async () => {
+  it('are refused with the time to wait, and take nothing from others or from reading (D38)', async () => {
     const first = await order(ada);
     expect(first.headers.get('RateLimit-Policy')).toMatch(/^"write"; q=3; w=60; pk=/);
     expect(first.headers.get('RateLimit')).toMatch(/^"write"; r=2; t=\d+$/);
@@ -200,7 +200,7 @@ describe('wrong keys of one address', () => {
     expect((await count(server, { ...address, Authorization: `Bearer ${key}` })).status).toBe(200);
   });
 
-  it('of agent-servers are not counted: they may come back with the key of a sandbox that is gone', async () => {
+  it('of agent-servers are not counted: they may come back with the key of a sandbox that is gone (D38)', async () => {
     const headers = { ...newAddress(), 'X-Session-API-Key': 'an old key' };
     for (let times = 0; times < 3 * LIMIT; times++) {
       expect((await send('POST', '/api/v1/webhooks/conversations', headers, {})).status).toBe(401);

@@ -124,7 +124,7 @@ describe('settings of release 1.11', () => {
     expect(secret).toEqual(body);
   });
 
-  it('are changed by differences, which are validated before anything is stored', async () => {
+  it('are changed by differences, which are validated before anything is stored (D23)', async () => {
     const call = newUser();
     await call('POST', '/api/v1/settings', {
       language: 'de',
@@ -163,7 +163,7 @@ describe('settings of release 1.11', () => {
     expect((await newUser()('POST', '/api/v1/settings', { language: 'a\0b' })).status).toBe(400);
   });
 
-  it('stay readable although an earlier version stored what is no longer valid', async () => {
+  it('stay readable although an earlier version stored what is no longer valid (D23)', async () => {
     const user = crypto.randomUUID();
     await stores.connection.database.execute(
       sql`insert into settings values (${user}, '{"language": "de", "sandbox_grouping_strategy": 7}', null, now())`,
@@ -295,7 +295,7 @@ describe('the caller', () => {
       await newUser()('POST', '/api/v1/settings', SECRETS, { 'x-test-user': user });
     });
 
-    it('with the key of a running sandbox of theirs', async () => {
+    it('with the key of a running sandbox of theirs (D5)', async () => {
       const { status, body } = await expose(user, await sandboxOf(user, 'RUNNING'));
       expect(status).toBe(200);
       expect(body).toMatchObject({

@@ -76,7 +76,7 @@ describe('status', () => {
     });
   });
 
-  it('tells how long the server has been of no use, looks at its health not counted', async () => {
+  it('tells how long the server has been of no use, looks at its health not counted (D30)', async () => {
     const server = await serve({ checks: [], monitor });
     const read = async () => ServerInfo.parse(await (await server.fetch('/server_info')).json());
     await server.fetch('/work');

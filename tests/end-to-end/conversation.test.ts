@@ -59,7 +59,7 @@ describe('a conversation on the real agent-server', () => {
       { timeout: 30_000, interval: 200 },
     );
 
-  it('streams its phases, runs, and brings events, title and statistics home', async () => {
+  it('streams its phases, runs, and brings events, title and statistics home (D9)', async () => {
     const tasks = await streamStart(product, { initial_message: userMessage('Create hello.txt, please') });
     expect(tasks.map((task) => task.status)).toEqual(STATUSES_OF_A_START);
     const ready = tasks.at(-1)!;
@@ -164,7 +164,7 @@ describe('a conversation on the real agent-server', () => {
     await product.call('DELETE', '/api/v1/settings/profiles/other');
   });
 
-  it('that cannot be cloned ends in ERROR with the reason, and leaves no sandbox behind', async () => {
+  it('that cannot be cloned ends in ERROR with the reason, and leaves no sandbox behind (D20)', async () => {
     const before = (await sandboxesOf(product)).length;
     const tasks = await streamStart(product, {
       initial_message: userMessage('Look around'),

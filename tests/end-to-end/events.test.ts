@@ -100,7 +100,7 @@ const idsThere = async (id: string): Promise<string[]> =>
   (await client.searchEvents(id, { limit: 100 })).items.map((event) => event.id);
 
 describe('the events of a real conversation', () => {
-  it('all arrive by webhook, with status and model, and no more than its log holds', async () => {
+  it('all arrive by webhook, with status and model, and no more than its log holds (D9)', async () => {
     const id = await finishedConversation();
     await vi.waitFor(async () => expect(await count(id)).toBe(await client.countEvents(id)), PATIENCE);
     expect((await idsHere(id)).sort()).toEqual((await idsThere(id)).sort());

@@ -60,7 +60,7 @@ describe('a sandbox', () => {
   const inProject = (name: string) => join(handle.workingDirectory, name);
 
   it(
-    'outlives the worker that launched it, is adopted by others at once, and gets ready',
+    'outlives the worker that launched it, is adopted by others at once, and gets ready (D16)',
     async () => {
       launch = await bench.newLaunch();
       const { root, command } = bench;

@@ -95,7 +95,7 @@ describe('a start without a repository', () => {
     expect(workspace?.working_dir).toBe(join(start.workingDirectory, start.conversationId));
   });
 
-  it('sets who commits, and takes a name for nothing but a name', async () => {
+  it('sets who commits, and takes a name for nothing but a name (D6)', async () => {
     const name = `O'Hara "$(touch ${fixture.sandboxDirectory}/injected)" ; touch ${fixture.sandboxDirectory}/injected #`;
     fixture.settings['git_user_name'] = name;
     fixture.settings['git_user_email'] = 'o`hara`@example.com';
@@ -143,7 +143,7 @@ describe('an attempt that was interrupted', () => {
     });
   });
 
-  it('by Temporal itself says what it was doing, and stops', async () => {
+  it('by Temporal itself says what it was doing, and stops (D39)', async () => {
     const start = await fixture.stage({ request: { selected_repository: 'owner/example' } });
     const before = clonesOf();
     open.hold();

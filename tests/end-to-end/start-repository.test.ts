@@ -154,7 +154,7 @@ describe('a repository that cannot be had', () => {
     return failure;
   };
 
-  it('because the branch does not exist fails the start and names it', async () => {
+  it('because the branch does not exist fails the start and names it (D20)', async () => {
     const failure = await failing({ selected_repository: 'owner/example', selected_branch: 'nope' });
     expect(failure).toMatchObject({ type: 'BranchNotFound', nonRetryable: true });
     expect(failure.message).toContain('The branch "nope" does not exist in owner/example');
@@ -191,7 +191,7 @@ describe('a repository that cannot be had', () => {
     expect(refused.message).not.toContain('a-token-that-is-wrong');
   });
 
-  it('because its name is none says so before anything is run', async () => {
+  it('because its name is none says so before anything is run (D6)', async () => {
     expect(await failing({ selected_repository: 'owner/$(touch x)' })).toMatchObject({
       type: 'InvalidRepository',
     });

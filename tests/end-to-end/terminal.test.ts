@@ -118,7 +118,7 @@ describe('somebody at a terminal', () => {
     expect(agentServersOf(sandbox)).toHaveLength(1);
   }, 150_000);
 
-  it('finds its sandbox running after up was killed with -9', async () => {
+  it('finds its sandbox running after up was killed with -9 (D16)', async () => {
     const exit = once(up, 'exit');
     up.kill('SIGKILL');
     await exit;

@@ -124,7 +124,7 @@ describe('while PostgreSQL is', () => {
     frozen: [() => cluster.postgres.freeze(), () => cluster.postgres.thaw()],
   };
   it.each(Object.keys(away))(
-    '%s, every route answers 503 in time and says when to come back, and everything goes on by itself afterwards',
+    '%s, every route answers 503 in time and says when to come back, and everything goes on by itself afterwards (D34)',
     async (how) => {
       const [leave, comeBack] = away[how]!;
       leave();

@@ -88,7 +88,7 @@ describe('a start that runs into the time limit of', () => {
     await nothingLeftOf(box);
   }, 120_000);
 
-  it('its clone says so, and leaves nothing of the sandbox that was made for it', async () => {
+  it('its clone says so, and leaves nothing of the sandbox that was made for it (D39)', async () => {
     git.hold();
     const task = await failed({ selected_repository: 'acme/rocket' });
     expect(task.detail).toMatch(/did not end within 10 s: raise CLONE_TIMEOUT_SECONDS/);

@@ -42,7 +42,7 @@ describe('a start whose worker is killed with -9', () => {
     'SETTING_UP_SKILLS',
     'STARTING_CONVERSATION',
   ])(
-    'in %s still ends READY, with one sandbox and one conversation',
+    'in %s still ends READY, with one sandbox and one conversation (D17)',
     async (phase) => {
       const boxesBefore = (await sandboxesOf(product)).length;
       if (phase === 'PREPARING_REPOSITORY') git.hold();

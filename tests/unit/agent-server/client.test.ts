@@ -141,6 +141,35 @@ describe('a kept-alive connection that has died', () => {
   });
 });
 
+describe('waiting for a command', () => {
+  it('leaves the server free for everything else (D36)', async () => {
+    const command = { id: 'c', timestamp: '2026-01-01T00:00:00', command: 'make', timeout: 10 };
+    let polls = 0;
+    let turns = 0;
+    let turnsAtFirstPoll = 0;
+    let isOver = false;
+    // Every turn of the event loop is one in which requests of others would have been answered.
+    const turn = () => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    const { client } = await answering(({ method }, response) => {
+      if (method === 'POST') return json(response, 200, command);
+      polls++;
+      if (polls === 1) turnsAtFirstPoll = turns;
+      const last = { id: 'o', timestamp: '2026-01-01T00:00:01', command_id: 'c', order: 0, exit_code: 0 };
+      json(response, 200, { items: polls < 4 ? [] : [last] });
+    });
+    turn();
+    const result = await client.runCommand({ command: 'make', timeoutSeconds: 10 });
+    isOver = true;
+    expect(result).toMatchObject({ exitCode: 0, timedOut: false });
+    expect(polls).toBe(4);
+    // A request and its answer are a handful of turns; a wait of milliseconds that holds up nobody is thousands.
+    expect(turns - turnsAtFirstPoll).toBeGreaterThan(200);
+  });
+});
+
 describe('calls about conversations', () => {
   it('asks for at most 99 conversations at once and keeps the order', async () => {
     const { client, asked } = await answering((request, response) => {

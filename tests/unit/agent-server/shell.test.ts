@@ -15,7 +15,7 @@ const sh = (script: string): string => execFileSync('/bin/sh', ['-c', script], {
 const word = fc.string({ unit: 'grapheme', maxLength: 60 }).filter((text) => !text.includes('\0'));
 
 describe('text for a shell', () => {
-  it('survives quoting whatever characters it has', () => {
+  it('survives quoting whatever characters it has (D6)', () => {
     fc.assert(
       fc.property(word, (text) => {
         expect(sh(`printf %s ${shellQuote(text)}`)).toBe(text);

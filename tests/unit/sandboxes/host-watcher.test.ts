@@ -108,7 +108,7 @@ describe('the watcher of a host', () => {
     await watcher.stop();
   });
 
-  it('does not let one sandbox that cannot be looked at hide the others', async () => {
+  it('does not let one sandbox that cannot be looked at hide the others (D34)', async () => {
     const { watcher, conditions, reported, errors, tick } = watching();
     watcher.watch('a', handle, 'running');
     watcher.watch('b', handle, 'running');

@@ -10,6 +10,7 @@ import { SandboxRefusal } from '../../../sandboxes/backend.js';
 import type { SandboxBackend, SandboxHandle, SandboxLaunch } from '../../../sandboxes/backend.js';
 import { chooseFreePort } from '../../../sandboxes/ports.js';
 import { createProcessBackend } from '../../../sandboxes/process-backend.js';
+import { readStat } from '../../../sandboxes/process-identity.js';
 import { processesOf } from '../../../sandboxes/process-tree.js';
 import { sandboxPaths } from '../../../sandboxes/sandbox-paths.js';
 import { listen, stop } from '../../support/loopback.js';
@@ -101,6 +102,13 @@ describe('launching', () => {
     expect((await stat(pathsOf(launch).directory)).mode & 0o777).toBe(0o700);
     expect((await stat(pathsOf(launch).terminals)).mode & 0o777).toBe(0o700);
     expect(await backend.list()).toEqual([launch.sandboxId]);
+  });
+
+  it('shows what waits for work as running, whatever the system calls that (D25)', async () => {
+    const launch = await aLaunch();
+    const handle = await backend.launch(launch);
+    await vi.waitFor(async () => expect((await readStat(handle.pid!))?.state).toBe('S'), 10_000);
+    expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
   });
 
   it('leaves no secret in a command line, an environment, a file or the log', async () => {

@@ -79,7 +79,7 @@ describe('a clone that failed', () => {
     expect(cloneFailure(result('x', { stdout: `callboard:failed=${report}\n` }), clone).type).toBe(type);
   });
 
-  it('for want of time names the setting', () => {
+  it('for want of time names the setting (D39)', () => {
     const failure = cloneFailure(result('', { timedOut: true }), clone);
     expect(failure.type).toBe('CloneTimeout');
     expect(failure.message).toContain('CLONE_TIMEOUT_SECONDS');
