@@ -8,6 +8,7 @@ import { docsPage, docsSecurityPolicy } from './docs-page.js';
 import { errorHandler, sendJson } from './errors.js';
 import { corsHeaders } from './middleware/cors.js';
 import { refuseCrossSite } from './middleware/cross-site.js';
+import { refuseForeignHost } from './middleware/own-host.js';
 import { requestLog } from './middleware/request-log.js';
 import { cacheHeaders, securityHeaders } from './middleware/response-headers.js';
 import { openApiDocument, type OpenApiDocument } from './openapi.js';
@@ -20,7 +21,8 @@ export interface AppDeps {
   routes: readonly RouteDefinition[];
   auth: AuthStrategy;
   logger: Logger;
-  server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'>;
+  server: Pick<Config['server'], 'corsOrigins' | 'instanceKey' | 'publicUrl' | 'bodyLimitBytes'> &
+    Partial<Pick<Config['server'], 'host' | 'internalUrl'>>;
   /** How often callers may give orders; absent: as often as they like. */
   limits?: Config['limits'];
   /** Counts wrong keys, here and at sockets; absent: as many as they like. */
@@ -61,6 +63,7 @@ export function createApp({
   app.use(rememberOrigin);
   app.use(securityHeaders, cacheHeaders);
   app.use(corsHeaders(server.corsOrigins));
+  app.use(refuseForeignHost(server));
   app.use(refuseCrossSite(server));
   if (onActivity) app.use(activity(onActivity));
   app.get('/openapi.json', (_request, response) => sendJson(response, 200, openApi));
