@@ -68,6 +68,16 @@ export function createSendMessage({
   };
 }
 
+/** Why a message that is well-formed is not taken, whichever route it comes by. */
+export const MESSAGE_REFUSALS = {
+  409: { description: 'The start of the conversation has failed.' },
+  410: { description: 'The sandbox no longer exists.' },
+  413: { description: 'The messages that wait are too large together.' },
+  429: { description: 'Too many messages wait for this conversation.' },
+  502: { description: 'The agent-server refused the message.' },
+  503: { description: 'The sandbox is in an error state or has no address.' },
+} as const;
+
 /** Sending a message (contract 3.9). */
 export function sendMessageRoutes({ sendMessage }: { sendMessage: SendMessage }): RouteDefinition[] {
   return [
@@ -82,12 +92,7 @@ export function sendMessageRoutes({ sendMessage }: { sendMessage: SendMessage })
       responses: {
         200: { description: 'Delivered, or queued as `message` says.', schema: MessageReceipt },
         404: { description: 'There is no such conversation, or no record of its sandbox.' },
-        409: { description: 'The start of the conversation has failed.' },
-        410: { description: 'The sandbox no longer exists.' },
-        413: { description: 'The messages that wait are too large together.' },
-        429: { description: 'Too many messages wait for this conversation.' },
-        502: { description: 'The agent-server refused the message.' },
-        503: { description: 'The sandbox is in an error state or has no address.' },
+        ...MESSAGE_REFUSALS,
       },
       handle: ({
         params,

@@ -6,7 +6,7 @@ import type { UserContext } from '../../identity/user-context.js';
 import { HttpError } from '../http-error.js';
 import { readIdempotencyKey } from '../idempotency-key.js';
 import { route, type RouteDefinition } from '../route.js';
-import type { SendMessage } from '../send-message-route.js';
+import { MESSAGE_REFUSALS, type SendMessage } from '../send-message-route.js';
 import { LEGACY_CONVERSATION, legacyId, LegacyPath, unknown } from './conversation-lookup.js';
 
 /** The form of the older kind; of its actions only messages have a meaning for agents of today. */
@@ -33,12 +33,7 @@ const common = {
     400: { description: 'The id cannot be one, or agents do not know the action.' },
     403: { description: 'It belongs to another member of the organization.' },
     404: { description: 'There is no such conversation.' },
-    409: { description: 'The start of the conversation has failed.' },
-    410: { description: 'The sandbox no longer exists.' },
-    413: { description: 'The messages that wait are too large together.' },
-    429: { description: 'Too many messages wait for this conversation.' },
-    502: { description: 'The agent-server refused the message.' },
-    503: { description: 'The sandbox is in an error state or has no address.' },
+    ...MESSAGE_REFUSALS,
   },
 } as const;
 
