@@ -9,7 +9,7 @@ import type { ConversationResidence } from '../db/conversation-home.js';
 import type { ConversationRecord, ConversationRepository } from '../db/conversation-repository.js';
 import type { SandboxConversations } from '../db/sandbox-conversations.js';
 import type { LostEventReadModel } from '../db/lost-event-read-model.js';
-import type { SandboxRecord } from '../db/sandbox-repository.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { concealed, type Conceal } from '../events/concealment.js';
 import { applyEventEffects, reportedConversation } from '../events/event-effects.js';
 import type { EventStore } from '../events/event-store.js';
@@ -31,6 +31,7 @@ export interface ReconcileActivityDeps extends RuntimeDeps {
     'read' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel' | 'upsertFromWebhook'
   >;
   sandboxConversations: Pick<SandboxConversations, 'idsIn'>;
+  sandboxes: Pick<SandboxRepository, 'read' | 'touch'>;
   events: Pick<EventStore, 'count' | 'missing' | 'ingest'>;
   residence: Pick<ConversationResidence, 'of'>;
   lostEvents: Pick<LostEventReadModel, 'runningSandboxes'>;
@@ -98,6 +99,8 @@ export function createReconcileActivities(deps: ReconcileActivityDeps) {
     const reconciled = await reconcileEvents(storeOf(sandbox), log, conversationId, {
       onStored: (stored) => applyEventEffects(conversations, conversationId, stored),
     });
+    // What was not heard in time counts from now: its callbacks need a sandbox that is awake.
+    if (reconciled.fetched > 0) await deps.sandboxes.touch(sandbox.id);
     // Where nothing is new nothing is written: `updated_at` says when something has happened.
     if (conversation.llmModel === null) await takeOver(sandbox, record);
     const stats = statsSnapshot(record.stats);

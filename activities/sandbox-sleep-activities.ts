@@ -77,7 +77,7 @@ export function createSandboxSleepActivities(deps: SandboxSleepDeps) {
         if (mode !== 'idle') return { state: 'paused' };
         return {
           state: 'paused',
-          detail: `paused after ${Math.round(idlePauseMs / 60_000)} minutes without message or event; resume it, or send a message`,
+          detail: `paused after ${inWords(idlePauseMs)} without message or event; resume it, or send a message`,
         };
       }),
 
@@ -95,6 +95,13 @@ export function createSandboxSleepActivities(deps: SandboxSleepDeps) {
         return { state: answers ? 'running' : 'silent' };
       }),
   };
+}
+
+/** A time in milliseconds as people say it. */
+function inWords(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  const [amount, unit] = seconds % 60 === 0 ? [seconds / 60, 'minute'] : [seconds, 'second'];
+  return `${amount} ${unit}${amount === 1 ? '' : 's'}`;
 }
 
 /** Heartbeats for the whole length of the work: that is also how a cancellation reaches it. */

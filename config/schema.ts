@@ -6,6 +6,7 @@ import {
   allowedHost,
   commandLine,
   databaseAddress,
+  decimalNumber,
   flag,
   issuerAddress,
   list,
@@ -224,9 +225,10 @@ const sandboxes = z.object({
         'What happens when a user has as many running sandboxes as allowed and wants one more: `pause-oldest-idle`, or `refuse`. One in which an agent works is never paused for it.',
     },
   ),
-  idlePauseMinutes: setting(wholeNumber(0, 525_600).default(0), {
+  idlePauseMinutes: setting(decimalNumber(0, 525_600).default(0), {
     env: ['CALLBOARD_IDLE_PAUSE_MINUTES'],
-    about: 'Minutes without a message or event after which a sandbox is paused; 0 is never.',
+    about:
+      'Minutes without a message or event after which a sandbox is paused; 0.5 is 30 seconds, 0 is never.',
   }),
 });
 

@@ -51,6 +51,16 @@ export const wholeNumber = (min: number, max: number) =>
       .max(max, `must be at most ${max}`),
   );
 
+/** A number within bounds, decimals allowed. */
+export const decimalNumber = (min: number, max: number) =>
+  z.preprocess(
+    (value) => (typeof value === 'string' && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) : value),
+    z
+      .number(`must be a number from ${min} to ${max}`)
+      .min(min, `must be at least ${min}`)
+      .max(max, `must be at most ${max}`),
+  );
+
 /** A switch; `true`, `yes`, `on`, `1` and their opposites. */
 export const flag = () =>
   z.preprocess(

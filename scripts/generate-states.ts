@@ -62,7 +62,7 @@ const ACTIONS: Record<SandboxAction, string> = {
   suspend:
     'asks running agents to pause, gives them ten seconds for it, and freezes all processes; an agent that is in the middle of a tool call goes on with it after the resume',
   suspendIdle:
-    'asks the agent-server what the agents do; freezes all processes, unless one works, a start is under way, a message or event has come, or the agent-server does not say',
+    'fetches what has not been heard of it, asks the agent-server what the agents do; freezes all processes, unless one works, a start is under way, a message or event has come, or the agent-server does not say',
   awaken: 'thaws all processes and waits until the agent-server answers',
   destroy: 'ends all processes and removes the directory, however long that takes',
 };

@@ -319,6 +319,20 @@ describe('fetching what webhooks have lost', () => {
     expect(runtime.asked).toHaveLength(3);
   });
 
+  it('keeps the sandbox awake for what comes of it, and only then', async () => {
+    const { id, sandboxId } = await newConversation();
+    const rows = new SandboxRepository(connection.database);
+    const anHour = 3_600_000;
+    await connection.database.execute(
+      sql`update sandboxes set last_active_at = now() - interval '1 hour' where id = ${sandboxId}`,
+    );
+    await run(activities.reconcileEvents, id);
+    expect(await rows.idleMilliseconds(sandboxId)).toBeGreaterThanOrEqual(anHour);
+    runtime.log = [message()];
+    await run(activities.reconcileEvents, id);
+    expect(await rows.idleMilliseconds(sandboxId)).toBeLessThan(anHour);
+  });
+
   it('does nothing for a conversation whose sandbox does not run, or that is deleted', async () => {
     const paused = await newConversation(await newSandbox('PAUSED'));
     const deleted = await newConversation();

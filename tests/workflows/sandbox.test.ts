@@ -170,4 +170,16 @@ describe('the sandbox actor', () => {
     await handle.result();
     expect((await handle.describe()).historyLength).toBeLessThanOrEqual(100);
   });
+
+  it('sleeps after a while only when all that nobody has heard of it has been fetched', async () => {
+    host.idleness = [{ state: 'idle' }, { state: 'off' }];
+    const handle = await start();
+    await vi.waitFor(
+      async () => expect((await handle.query(sandboxStateQuery)).status).toBe('PAUSED'),
+      20_000,
+    );
+    const calls = host.calls.filter((call) => call.endsWith(idOf(handle))).map((call) => call.split(' ')[0]);
+    expect(calls).toEqual(['boot', 'judgeIdleness', 'catchUpSandbox', 'suspend']);
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
 });

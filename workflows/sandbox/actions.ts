@@ -1,8 +1,8 @@
-import { CancellationScope, isCancellation } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
 import type { RESULTS_OF, SandboxAction, SandboxResult } from '../../contract/sandbox-transitions.js';
 import { explain, type Explanation } from '../failures.js';
 import type { SandboxState } from '../messages.js';
-import { findSandboxHost, onHost } from './calls.js';
+import { catchUpSandbox, findSandboxHost, onHost } from './calls.js';
 import { processEnded } from './causes.js';
 import type { Letter } from './mailbox.js';
 
@@ -79,6 +79,7 @@ export class Actions {
   }
 
   async #suspend(mode: 'ordered' | 'idle' | 'room', reason?: string): Promise<EndOf<'suspendIdle'>> {
+    if (mode === 'idle') await this.#hearAll();
     const { state: condition, detail = reason } = await onHost(this.state.hostId).suspend(
       this.state.sandboxId,
       { mode },
@@ -89,6 +90,19 @@ export class Actions {
       on: 'suspended',
       ...(detail === undefined ? {} : { why: { message: detail, type: 'SandboxPaused' } }),
     };
+  }
+
+  /**
+   * What nobody has heard of a sandbox, because the API or the worker was away, it cannot be asked for once it is
+   * frozen; and where there was something, it has not been idle.
+   */
+  async #hearAll(): Promise<void> {
+    try {
+      await catchUpSandbox(this.state.sandboxId);
+    } catch (err) {
+      if (isCancellation(err)) throw err;
+      log.warn('events of a sandbox that is to sleep could not be fetched', { reason: explain(err).message });
+    }
   }
 
   async #awaken(): Promise<EndOf<'awaken'>> {
