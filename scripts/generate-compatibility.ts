@@ -2,10 +2,27 @@
 import type { RouteDefinition } from '../api/route.js';
 import { apiRoutes, type ApiParts } from '../cli/api-routes.js';
 import { loadConfig } from '../config/config.js';
+import { CASES_BY_FILE } from '../tests/support/contract-cases/index.js';
 import { defectLines } from '../tests/support/reference-defects.js';
 
 /** Which clients use a route: those of 2025-11, those of 1.11, both, or neither of them but others. */
 type Clients = '2025-11' | '1.11' | 'both' | 'others';
+
+/** The routes that the documents which Callboard was made from name; the others are known from one release or both. */
+const DOCUMENTED = [
+  /^(get|post) \/api\/v1\/app-conversations(\/(search|count|stream-start|start-tasks(\/(search|count))?))?$/,
+  /^get \/api\/v1\/events(\/(search|count))?$/,
+  /^(get|post|delete) \/api\/v1\/sandboxes(\/search|\/\{\}(\/(pause|resume))?)?$/,
+  /^post \/api\/v1\/webhooks\/\{\}\/(conversations|events\/\{\})$/,
+  /^get \/api\/v1\/(webhooks\/secrets|users\/me)$/,
+  /^\w+ \/api\/(service|user)\//,
+  /^(get|post) \/api\/conversations$/,
+  /^(get|patch|delete) \/api\/conversations\/\{\}$/,
+  /^post \/api\/conversations\/\{\}\/(start|stop|events|message)$/,
+  /^get \/api\/conversations\/\{\}\/config$/,
+];
+/** Called by the 2025-11 web client although its own server does not have them. */
+const CALLED_ONLY = /^\w+ \/api\/(keys|authenticate|logout)\b/;
 
 interface Area {
   name: string;
@@ -189,6 +206,10 @@ export function compatibilityDocument(): string {
   if (beyond.length > 0) {
     throw new Error(`scripts/generate-compatibility.ts does not know ${beyond.join(', ')}: add them`);
   }
+  const untested = [...served.keys()].filter((route) => testsOf(route) === '');
+  if (untested.length > 0) {
+    throw new Error(`add cases to tests/support/contract-cases of ${untested.join(', ')}`);
+  }
   const rows = CONTRACT.flatMap(({ name, clients, routes }) =>
     routes.flatMap((route) => {
       const definition = served.get(key(route));
@@ -211,11 +232,18 @@ export function compatibilityDocument(): string {
     '',
     '## Served',
     '',
-    '| | route | clients | what it does |',
-    '| --- | --- | --- | --- |',
+    'Sources: S, the documents that Callboard was made from; N, the release of 2025-11; R, release 1.11; F, called by the web client',
+    'of 2025-11 although its server has no such route; an empty place is an addition of Callboard. A route is there since the older',
+    'of its releases. The last column names the file of `tests/support/contract-cases` with the cases of the route, and the statuses',
+    'they expect; `tests/api/contract-cases.test.ts` sends them all, and compares the answers with the schemas of the routes and with',
+    'the OpenAPI document of release 1.11.',
+    '',
+    '| | route | source | clients | what it does | test |',
+    '| --- | --- | --- | --- | --- | --- |',
     ...rows.map(({ name, clients, definition: { method, path, summary } }, place) => {
       const heading = rows[place - 1]?.name === name ? '' : name;
-      return `| ${heading} | \`${method.toUpperCase()} ${path}\` | ${clients} | ${summary} |`;
+      const route = `${method.toUpperCase()} ${path}`;
+      return `| ${[heading, `\`${route}\``, sourcesOf(route, clients), clients, summary, testsOf(route)].join(' | ')} |`;
     }),
     '',
     '## Not served in this version',
@@ -232,6 +260,29 @@ export function compatibilityDocument(): string {
     '',
     ...defectLines(),
   ].join('\n');
+}
+
+/** Letters of where a route is known from. */
+function sourcesOf(route: string, clients: Clients): string {
+  const plain = route.replace(/^\w+/, (method) => method.toLowerCase()).replaceAll(/\{[^}]*\}/g, '{}');
+  if (CALLED_ONLY.test(plain)) return 'F';
+  return [
+    DOCUMENTED.some((pattern) => pattern.test(plain)) ? 'S' : '',
+    clients === 'both' || clients === '2025-11' ? 'N' : '',
+    clients === 'both' || clients === '1.11' ? 'R' : '',
+  ]
+    .filter((letter) => letter !== '')
+    .join(' ');
+}
+
+/** Where the cases of a route are, and what they expect: `settings: 200, 404`. */
+function testsOf(route: string): string {
+  return Object.entries(CASES_BY_FILE)
+    .flatMap(([file, cases]) => {
+      const statuses = cases.filter((one) => key(one.route) === key(route)).map(({ status }) => status);
+      return statuses.length === 0 ? [] : [`${file}: ${[...new Set(statuses)].sort().join(', ')}`];
+    })
+    .join('; ');
 }
 
 /** Parameters have no names here: the contract and the code call them differently. */

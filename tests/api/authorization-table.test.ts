@@ -1,11 +1,9 @@
 import { eq } from 'drizzle-orm';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { apiKeys, pendingMessages } from '../../db/schema/index.js';
+import { apiKeys } from '../../db/schema/index.js';
 import { AccessTokens } from '../../identity/access-token.js';
-import { lookupHash, purposes } from '../../identity/vault.js';
 import {
   AUTHORIZATION,
   BESIDE_THE_DOCUMENT,
@@ -13,12 +11,12 @@ import {
   type AuthorizationRow,
   type Caller,
 } from '../../scripts/authorization-table.js';
+import { discoveryServer } from '../support/discovery-server.js';
 import { FakeSocketServer } from '../support/fake-socket-server.js';
 import { startIdentityServer, type IdentityServer } from '../support/identity-server.js';
 import { obedientParts } from '../support/obedient-parts.js';
+import { oneOfEach, type Things } from '../support/one-of-each.js';
 import { addOrganization, addPerson, MULTI_USER, signedIn } from '../support/people.js';
-import { insertConversation, insertSandbox, insertStartTask, newId } from '../support/rows.js';
-import { listen } from '../support/loopback.js';
 import { Refused, SocketClient } from '../support/socket-client.js';
 
 const SERVICE_KEY = 'shared secret of the automations';
@@ -32,7 +30,7 @@ let organization: string;
 let expiredKey: string;
 
 beforeAll(async () => {
-  provider = await identityProvider();
+  provider = await discoveryServer();
   agentServer = await new FakeSocketServer().listen();
   agentServer.onSocket = (socket) => socket.send('welcome');
   const { port } = provider.address() as AddressInfo;
@@ -68,85 +66,9 @@ afterAll(async () => {
 
 const database = () => server.core.connection.database;
 
-/** As much of a provider as sending browsers to it needs. */
-async function identityProvider(): Promise<Server> {
-  const at = MULTI_USER.OIDC_ISSUER;
-  const about = {
-    issuer: at,
-    authorization_endpoint: `${at}/auth`,
-    token_endpoint: `${at}/token`,
-    jwks_uri: `${at}/keys`,
-  };
-  const listening = createServer((_request, response) => {
-    response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(about));
-  });
-  await listen(listening);
-  return listening;
-}
-
 /** One of each thing of the owner, with nothing done to it yet. */
-async function newThings(agentServerUrl: string) {
-  const key = `session key ${newId()}`;
-  const { vault, secrets } = server.core;
-  const sandboxId = newId();
-  await insertSandbox(database(), {
-    id: sandboxId,
-    createdByUserId: 'ada',
-    workingDirectory: '/workspace/project',
-    agentServerUrl,
-    sessionApiKeyHash: lookupHash(key),
-    sessionApiKey: await vault.seal(purposes.sessionKey(sandboxId), key),
-    secretKey: await vault.seal(purposes.secretKey(sandboxId), 'the secret key of a sandbox'),
-  });
-  const conversationId = await insertConversation(database(), {
-    sandboxId,
-    createdByUserId: 'ada',
-    title: MARK,
-  });
-  const taskId = await insertStartTask(database(), { createdByUserId: 'ada', status: 'ERROR' });
-  const messageId = randomUUID();
-  const now = new Date();
-  await database()
-    .insert(pendingMessages)
-    .values({ id: messageId, conversationId, content: '[]', bytes: 2, createdAt: now, updatedAt: now });
-  await secrets.putCustom('ada', { name: 'A_SECRET', value: 'the value of a secret' });
-  await secrets.replaceProviderTokens(
-    'ada',
-    new Map([['github' as const, { token: 'the token of ada', host: null, userId: null }]]),
-  );
-  await server.core.settings.update('ada', (stored) => ({
-    ...stored,
-    language: 'en',
-    llm_profiles: {
-      profiles: { saved: { model: 'openai/gpt-5', api_key: 'the key of a profile' } },
-      active: null,
-    },
-  }));
-  const owner = { userId: 'ada', organizationId: organization };
-  await database().delete(apiKeys).where(eq(apiKeys.name, 'x')); // a user has a hundred at most
-  const ofUser = await server.identity.apiKeys.create(owner, { name: 'x', expiresAt: null });
-  await server.identity.apiKeys.getOrCreateSystem({ ...owner, name: 'existing' });
-  return {
-    sessionKey: key,
-    parameters: {
-      sandbox_id: sandboxId,
-      conversation_id: conversationId,
-      task_id: taskId,
-      message_id: messageId,
-      secret_id: 'A_SECRET',
-      secret_name: 'A_SECRET',
-      key_id: ofUser.id,
-      user_id: 'ada',
-      org_id: organization,
-      key_name: 'existing',
-      name: 'saved',
-      repository_name: 'a/b',
-    } as Record<string, string>,
-    /** The same sandbox, paused, or the same again running. */
-    pause: (paused: boolean) => server.core.sandboxes.setStatus(sandboxId, paused ? 'PAUSED' : 'RUNNING'),
-  };
-}
-type Things = Awaited<ReturnType<typeof newThings>>;
+const newThings = (agentServerUrl: string) =>
+  oneOfEach(server, { userId: 'ada', organizationId: organization, agentServerUrl, title: MARK });
 
 const accessToken = (userId: string, ageDays = 0) =>
   new AccessTokens(server.core.keys).issue(

@@ -113,7 +113,7 @@ const TITLE = /(?:^|\(|\s)(['"`])((?:(?!\1).)*\(D\d+(?:, D\d+)*\)(?:(?!\1).)*)\1
 export function testsOfDefects(): Map<number, DefectTest[]> {
   const found = new Map<number, DefectTest[]>();
   for (const path of readdirSync(TESTS, { recursive: true, encoding: 'utf8' }).sort()) {
-    if (!path.endsWith('.test.ts')) continue;
+    if (!path.endsWith('.test.ts') && !path.startsWith('support/contract-cases/')) continue;
     for (const line of readFileSync(join(TESTS, path), 'utf8').split('\n')) {
       const title = TITLE.exec(line)?.[2];
       if (title === undefined) continue;
