@@ -7,8 +7,8 @@ export default defineConfig({
     pool: 'forks',
     // Two cores: end-to-end files boot agent-servers, which are single-threaded CPU work.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     // A test that passes only now and then is a failing test.
     retry: 0,
     allowOnly: false,
