@@ -77,6 +77,27 @@ describe('the contract', () => {
     expect(contractRoutes().filter((route) => !all.has(route))).toEqual([]);
   });
 
+  it('has paths that answer 405 to other methods and 307 to a slash at their end, with the query', async () => {
+    const routes = [...ROUTES.values()].map(({ method, path }) => ({
+      method: method.toUpperCase(),
+      path: path.replaceAll(/\{[^}]*\}/g, 'a'),
+      pattern: new RegExp(`^${path.replaceAll(/\{\w+:path\}/g, '.+').replaceAll(/\{[^}]*\}/g, '[^/]+')}$`),
+    }));
+    for (const path of new Set(routes.map((route) => route.path))) {
+      const url = `${world.url}${path}`;
+      const known = routes.filter(({ pattern }) => pattern.test(path)).map((route) => route.method);
+      const method = ['PUT', 'PATCH', 'DELETE', 'POST', 'GET'].find((other) => !known.includes(other)) ?? '';
+      const refused = await fetch(url, { method });
+      expect([path, refused.status, await refused.json()]).toEqual([
+        path,
+        405,
+        { detail: 'Method Not Allowed' },
+      ]);
+      const moved = await fetch(`${url}/?a=b&a=c`, { redirect: 'manual' });
+      expect([moved.status, moved.headers.get('location')]).toEqual([307, `${url}?a=b&a=c`]);
+    }
+  });
+
   it('names each case differently', () => {
     expect(new Set(CONTRACT_CASES.map(titleOf)).size).toBe(CONTRACT_CASES.length);
   });
