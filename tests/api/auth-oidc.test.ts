@@ -67,6 +67,20 @@ describe('signing in at a provider', () => {
     expect(await server.identity.users.find('ben')).toMatchObject({ login: 'ben', email: 'ben@example.com' });
   });
 
+  it.each([
+    ['ahead by ten seconds', 10, true],
+    ['behind, so that its token ended ten seconds ago', -3_610, true],
+    ['behind, so that its token ended two minutes ago', -3_720, false],
+  ])('at a provider whose clock is %s: %j, %j', async (_clock, seconds, lets) => {
+    provider.clockAheadSeconds = seconds;
+    try {
+      const { browser } = await signIn('clocked');
+      expect((await me(browser)).status).toBe(lets ? 200 : 401);
+    } finally {
+      provider.clockAheadSeconds = 0;
+    }
+  });
+
   it('keeps the provider’s tokens encrypted, and out of browser and log', async () => {
     await signIn('ann');
     const { rows } = await execute(sql`select tokens from sessions where user_id = 'ann' limit 1`);

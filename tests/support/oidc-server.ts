@@ -1,6 +1,6 @@
 /** A real OpenID Connect provider, whose people sign in without being asked anything. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
+import { decodeJwt, exportJWK, generateKeyPair, SignJWT, type JWTPayload } from 'jose';
 import Provider, { type Configuration } from 'oidc-provider';
 import { listen, originOf, stop } from './loopback.js';
 
@@ -20,6 +20,8 @@ export class OidcServer {
   /** Lifetime of access tokens, in seconds. */
   accessTokenSeconds = 300;
   renewals = 0;
+  /** How far the clock that dates ID tokens is ahead of ours, in seconds. */
+  clockAheadSeconds = 0;
   /** Answers 503 to everything while true. */
   isDown = false;
   #handle: ((request: IncomingMessage, response: ServerResponse) => void) | null = null;
@@ -52,6 +54,7 @@ export class OidcServer {
     this.#provider = provider;
     const answer = provider.callback();
     this.#handle = (request, response) => {
+      if (request.url === '/token' && this.clockAheadSeconds !== 0) this.#misdate(response);
       if (request.url?.startsWith('/interaction/')) void this.#signIn(request, response);
       else void answer(request, response);
     };
@@ -63,6 +66,26 @@ export class OidcServer {
     return new SignJWT({ iss: this.url, iat: Math.floor(Date.now() / 1000), ...claims })
       .setProtectedHeader({ alg: 'RS256', kid: 'k1', ...header })
       .sign(this.#key);
+  }
+
+  /** Has the ID token of an answer dated by a clock that is off. */
+  #misdate(response: ServerResponse): void {
+    const end = response.end.bind(response);
+    const redated = async (body: string): Promise<string> => {
+      const answer = JSON.parse(body) as { id_token?: string };
+      if (answer.id_token === undefined) return body;
+      const claims = decodeJwt(answer.id_token);
+      const dated = (time = 0) => time + this.clockAheadSeconds;
+      const id_token = await this.sign({ ...claims, iat: dated(claims.iat), exp: dated(claims.exp) });
+      return JSON.stringify({ ...answer, id_token });
+    };
+    response.end = ((body: unknown) => {
+      void redated(String(body)).then((text) => {
+        response.setHeader('Content-Length', Buffer.byteLength(text));
+        end(text);
+      });
+      return response;
+    }) as typeof response.end;
   }
 
   #configuration(clientUrl: string, jwk: object): Configuration {
