@@ -8,6 +8,7 @@ import { PayloadLocked } from '../identity/payload-codec.js';
 import { HttpError } from './http-error.js';
 import { validated } from './request-input.js';
 import { route, type RouteDefinition } from './route.js';
+import { bearerOf } from '../identity/bearer.js';
 
 /** Where Temporal's UI is told to look; it appends `/decode` and `/encode`. */
 export const CODEC_PATH = '/api/v1/temporal-codec';
@@ -115,7 +116,7 @@ function requireConfigured({ isOn }: Pick<OperatorAccess, 'isOn'>): void {
 /** @throws {HttpError} 401, or 403 where nobody is let in */
 async function requireOperator(operator: CodecRouteDeps['operator'], request: Request): Promise<void> {
   requireConfigured(operator);
-  const key = /^Bearer\s+(\S+)\s*$/i.exec(request.get('Authorization') ?? '')?.[1];
+  const key = bearerOf(request.get('Authorization'));
   if (key !== undefined && operator.isKey(key)) return;
   const session = parseCookie(request.get('Cookie') ?? '')[COOKIE];
   if (session !== undefined && (await operator.isSession(session))) return;

@@ -5,6 +5,7 @@ import type { OrganizationDirectory } from './organizations.js';
 import type { TokensOf } from './secrets-token-provider.js';
 import type { UserContext } from './user-context.js';
 import type { UserProfile } from './users.js';
+import { bearerOf } from './bearer.js';
 
 /**
  * The API key that a request shows: `X-API-Key`, or `Authorization: Bearer` where that holds one of our keys and not
@@ -13,7 +14,7 @@ import type { UserProfile } from './users.js';
 export function apiKeyOf(headers: IncomingHttpHeaders): string | null {
   const [own] = [headers['x-api-key']].flat();
   if (own) return own;
-  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1];
+  const bearer = bearerOf(headers.authorization);
   return bearer?.startsWith(API_KEY_PREFIX) ? bearer : null;
 }
 

@@ -1,5 +1,6 @@
 /** Which keys a caller shows, and which of them counts (contract 15). */
 import type { IncomingHttpHeaders } from 'node:http';
+import { bearerOf } from '../../identity/bearer.js';
 
 export interface ShownKey {
   key: string;
@@ -15,7 +16,7 @@ export function shownKey(headers: IncomingHttpHeaders, query: URLSearchParams): 
   if (parameter) return { key: parameter, from: 'query' };
   const header = [headers['x-session-api-key']].flat()[0];
   if (header) return { key: header, from: 'header' };
-  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1];
+  const bearer = bearerOf(headers.authorization);
   return bearer === undefined ? null : { key: bearer, from: 'bearer' };
 }
 

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Secret } from '../../contract/masking.js';
 import { HttpError } from '../http-error.js';
+import { bearerOf } from '../../identity/bearer.js';
 
 /** Compares without telling by its duration how much of the key was right. */
 export function isSameKey(given: string, expected: string): boolean {
@@ -21,9 +22,6 @@ export function requireInstanceKey(headers: IncomingHttpHeaders, key: Secret | n
 /** Whether the headers carry the key of the instance, in either of its places. */
 export function showsInstanceKey(headers: IncomingHttpHeaders, key: Secret): boolean {
   const expected = key.reveal();
-  const shown = [headers['x-session-api-key'], bearerToken(headers.authorization)].flat();
+  const shown = [headers['x-session-api-key'], bearerOf(headers.authorization)].flat();
   return shown.some((given) => given !== undefined && isSameKey(given, expected));
 }
-
-const bearerToken = (authorization: string | undefined): string | undefined =>
-  /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1];
