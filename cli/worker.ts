@@ -18,7 +18,7 @@ import { connectWorker, temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
 import { generalActivities } from './worker-activities.js';
 import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
-import { workflowBundle } from './workflow-bundle.js';
+import { LONG_TASKS, workflowBundle } from './workflow-bundle.js';
 
 export interface WorkerStart {
   config: Config;
@@ -93,6 +93,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     create({
       taskQueue: TASK_QUEUE,
       workflowBundle: bundle,
+      ...LONG_TASKS,
       ...versioning(config),
       activities: generalActivities({ config, core, client, actors, logger }),
     }),

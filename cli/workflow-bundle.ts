@@ -1,8 +1,16 @@
+import type { WorkerOptions } from '@temporalio/worker';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withoutStackTraces } from '../workflows/stack-traces.js';
 import { UserError } from './user-error.js';
+
+/**
+ * How long workflow code may hold its thread. The SDK ends the whole process, with all workflows on it, when a task
+ * takes longer than its own limit of five seconds; thousands of signals that waited for a worker on a busy machine are no
+ * reason for that. The option is passed on by this version of the SDK, but is not among its types.
+ */
+export const LONG_TASKS: Partial<WorkerOptions> = Object.freeze<object>({ isolateExecutionTimeout: '30s' });
 
 /**
  * The workflows that `npm run build` bundled, as a worker runs them.

@@ -13,6 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { encryptedData, FAILURE_CONVERTER_PATH } from '../../identity/data-converter.js';
 import { registerSearchAttributes } from '../../cli/search-attributes.js';
+import { LONG_TASKS } from '../../cli/workflow-bundle.js';
 import { withoutStackTraces } from '../../workflows/stack-traces.js';
 import { required } from './environment.js';
 import { TEST_KEYS } from './master-key.js';
@@ -72,6 +73,7 @@ export function createTestWorker(
     namespace: environment.namespace ?? 'default',
     dataConverter,
     maxHeartbeatThrottleInterval: '1s',
+    ...LONG_TASKS,
     ...options,
   });
 }
