@@ -82,8 +82,19 @@ function details(issue: Issue, place: InputPlace, input: unknown): ValidationDet
       place === 'body' && issue.path.length > 0 ? valueAt(input, issue.path.slice(0, -1)) : null;
     return [at(issue.path, { type: 'missing', msg: 'Field required' }, enclosing)];
   }
+  if (isUnknownKind(issue, place)) {
+    const whole = issue.path.slice(0, -1);
+    return [at(whole, unknownKind(issue.values), valueAt(input, whole))];
+  }
   return [at(issue.path, describe(issue, value, place), value ?? null)];
 }
+
+/** What comes in several kinds is refused as a whole when its kind is none of them (contract 3.3). */
+const isUnknownKind = (issue: Issue, place: InputPlace): issue is Extract<Issue, { code: 'invalid_value' }> =>
+  issue.code === 'invalid_value' && place === 'body' && issue.path.at(-1) === 'kind';
+
+const unknownKind = (values: readonly unknown[]) =>
+  valueError(`Unknown kind; Expected one of: [${values.map((value) => `'${String(value)}'`).join(', ')}]`);
 
 function describe(issue: Issue, value: unknown, place: InputPlace): Omit<ValidationDetail, 'loc' | 'input'> {
   switch (issue.code) {

@@ -107,8 +107,11 @@ export const CONVERSATIONS = [
   }),
   invalid(`POST ${BASE}`, 'without a body', ['body'], 'missing'),
   invalid(`POST ${BASE}`, 'with JSON that is broken', ['body', 1], 'json_invalid', { body: '{' }),
-  invalid(`POST ${BASE}`, 'with callbacks of no kind', ['body', 'processors', 0, 'kind'], 'enum', {
+  invalid(`POST ${BASE}`, 'with callbacks of no kind', ['body', 'processors', 0], 'value_error', {
     body: { processors: [{ kind: 'None' }] },
+  }),
+  invalid(`POST ${BASE}`, 'with callbacks that name none', ['body', 'processors', 0, 'kind'], 'missing', {
+    body: { processors: [{}] },
   }),
   refused(`POST ${BASE}`, 404, 'A', 'below a parent that is not there', {
     body: { parent_conversation_id: UNKNOWN },
