@@ -72,25 +72,26 @@ describe('a conversation on the real agent-server', () => {
     expect(conversation.conversation_url).toBe(`${ready.agent_server_url}/api/conversations/${id}`);
     expect(readFileSync(workspaceOf(conversation, 'hello.txt'), 'utf8')).toBe('hi\n');
 
-    const events = await eventsOf(product, id);
+    // The session key works at the runtime it is for. What ends a run is told before its last events are.
+    const events = await vi.waitFor(async () => {
+      const own = await fetch(`${conversation.conversation_url}/events/count`, {
+        headers: { 'x-session-api-key': conversation.session_api_key! },
+      });
+      expect(own.status).toBe(200);
+      const ours = await product.call<number>('GET', `/api/v1/events/count?conversation_id__eq=${id}`);
+      const stored = await eventsOf(product, id);
+      expect([ours.body, stored.length]).toEqual([await own.json(), ours.body]);
+      return stored;
+    }, 30_000);
     const kinds = events.map((event) => event.kind);
     expect(kinds).toContain('MessageEvent');
     expect(kinds).toContain('ObservationEvent');
-    const count = await product.call<number>('GET', `/api/v1/events/count?conversation_id__eq=${id}`);
-    expect(count.body).toBe(events.length);
-    // The session key works at the runtime it is for.
-    const own = await fetch(`${conversation.conversation_url}/events/count`, {
-      headers: { 'x-session-api-key': conversation.session_api_key! },
-    });
-    expect(own.status).toBe(200);
-    expect(await own.json()).toBe(events.length);
 
-    await vi.waitFor(
-      async () => expect((await readConversation(product, id)).title).toBe('Scripted title'),
-      30_000,
-    );
-    const { metrics } = await readConversation(product, id);
-    expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
+    await vi.waitFor(async () => {
+      const { title, metrics } = await readConversation(product, id);
+      expect(title).toBe('Scripted title');
+      expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
+    }, 30_000);
   });
 
   it('works on a repository: clone, branch, setup script and hook', { timeout: 120_000 }, async () => {
