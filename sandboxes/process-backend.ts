@@ -173,7 +173,8 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
 
   /**
    * Signals all processes until none is left in the wrong state. New ones can appear while we look; those in
-   * an uninterruptible wait follow when it ends.
+   * an uninterruptible wait follow when it ends. Parents sleep first and wake last: a shell or tmux that is awake
+   * takes a stopped child for a job that somebody suspended, and puts it into the background or wakes it.
    */
   async function settle(
     sandboxId: string,
@@ -189,9 +190,8 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
       const tree = await processesOf(sandboxId, handle.pid);
       const wrong = tree.filter((one) => (one.state === 'T') !== stopping);
       if (state === target.done && wrong.length === 0) return;
-      // Parents sleep first and wake last: a shell or tmux that is awake takes a stopped child for a job
-      // that somebody suspended, and puts it into the background or wakes it.
-      signalAll(stopping ? wrong : wrong.toReversed(), target.signal);
+      const isUrgent = deadline - Date.now() < SETTLE_MS / 2;
+      signalAll(stopping ? (isUrgent ? wrong : outermostOf(wrong)) : wrong.toReversed(), target.signal);
       if (Date.now() < deadline) continue;
       if (state === target.done) return; // only processes in an uninterruptible wait are left
       throw new Error(`the processes of sandbox ${sandboxId} do not react to ${target.signal}`);
@@ -250,6 +250,15 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
       }
     },
   };
+}
+
+/**
+ * Those whose parent is not among them: a signal is on its way when `kill` returns, and only once a parent is seen to
+ * have stopped can it not notice any more that its child does.
+ */
+function outermostOf(tree: ProcessTree): ProcessTree {
+  const pids = new Set(tree.map(({ pid }) => pid));
+  return tree.filter(({ parent }) => !pids.has(parent));
 }
 
 const keyOf = ({ pid, startTime }: ProcessIdentity): string => `${pid}:${startTime}`;
