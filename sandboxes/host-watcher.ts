@@ -16,7 +16,7 @@ export interface LivenessCheck {
 
 export interface HostWatcherSettings {
   backend: Pick<SandboxBackend, 'inspect'>;
-  /** Told of each change once. When it fails, it is told again at the next look, until it succeeds. */
+  /** Told of each change once. When it fails, it is told at the next look how things stand then, until it succeeds. */
   onChange: (sandboxId: string, change: SandboxChange, handle: SandboxHandle) => void | Promise<void>;
   /** Left out, only the condition is watched. */
   liveness?: LivenessCheck;
@@ -44,8 +44,12 @@ interface Watched {
   sandboxId: string;
   handle: SandboxHandle;
   known: SandboxCondition['state'] | null;
+  /** The last report failed, which may have arrived all the same: what is seen next is reported, changed or not. */
+  isUncertain: boolean;
   /** Whether the reporter knows it as silent. */
   isSilent: boolean;
+  /** The same of reports of silence and its end. */
+  isSilenceUncertain: boolean;
   /** Questions in a row that stayed without answer. */
   unanswered: number;
   nextQuestion: number;
@@ -65,9 +69,12 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
       const condition = await backend.inspect(one.sandboxId, one.handle);
       // Watched anew or not at all meanwhile: what was seen may be the change that somebody has just made.
       if (watched.get(one.sandboxId) !== one) return;
-      if (condition.state !== one.known) {
-        if (one.known !== null || condition.state === 'gone')
+      if (condition.state !== one.known || one.isUncertain) {
+        if (one.known !== null || condition.state === 'gone') {
+          one.isUncertain = true;
           await onChange(one.sandboxId, condition, one.handle);
+        }
+        one.isUncertain = false;
         one.known = condition.state;
         one.unanswered = 0;
         if (condition.state === 'gone' && watched.get(one.sandboxId) === one) watched.delete(one.sandboxId);
@@ -96,8 +103,10 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
     if (watched.get(one.sandboxId) !== one || one.known !== 'running') return;
     one.unanswered = answered ? 0 : one.unanswered + 1;
     const isSilent = one.isSilent ? !answered : one.unanswered >= patience;
-    if (isSilent === one.isSilent) return;
+    if (isSilent === one.isSilent && !one.isSilenceUncertain) return;
+    one.isSilenceUncertain = true;
     await onChange(one.sandboxId, { state: isSilent ? 'silent' : 'answering' }, one.handle);
+    one.isSilenceUncertain = false;
     one.isSilent = isSilent;
   }
 
@@ -115,7 +124,9 @@ export function createHostWatcher(settings: HostWatcherSettings): HostWatcher {
         sandboxId,
         handle,
         known: known ?? null,
+        isUncertain: false,
         isSilent: false,
+        isSilenceUncertain: false,
         unanswered: 0,
         nextQuestion: Date.now() + (liveness?.everyMs ?? 0),
         asking: false,

@@ -108,6 +108,46 @@ describe('the watcher of a host', () => {
     await watcher.stop();
   });
 
+  it('says how things stand after a report that failed, which may have arrived all the same', async () => {
+    const arrived: SandboxChange['state'][] = [];
+    let isAnswerLost = true;
+    const { watcher, conditions, tick } = watching(async (_, { state }) => {
+      arrived.push(state);
+      if (isAnswerLost) throw new Error('deadline exceeded');
+    });
+    watcher.watch('a', handle, 'running');
+    conditions.set('a', PAUSED);
+    await tick();
+    conditions.set('a', RUNNING); // what the watcher knew before: no change for it, but one for who was told
+    await tick();
+    isAnswerLost = false;
+    await tick();
+    await tick();
+    expect(arrived).toEqual(['paused', 'running', 'running']);
+    await watcher.stop();
+  });
+
+  it('says that one answers after a report of its silence that failed', async () => {
+    const arrived: SandboxChange['state'][] = [];
+    let answers = false;
+    const watcher = createHostWatcher({
+      backend: { inspect: async () => RUNNING },
+      onChange: (_, { state }) => {
+        arrived.push(state);
+        if (state === 'silent') throw new Error('deadline exceeded');
+      },
+      onError: () => undefined,
+      liveness: { isAnswering: async () => answers, everyMs: 1_000, patience: 1 },
+    });
+    watcher.watch('a', handle, 'running');
+    await vi.advanceTimersByTimeAsync(2_000);
+    answers = true;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(new Set(arrived)).toEqual(new Set(['silent', 'answering']));
+    expect(arrived.filter((state) => state === 'answering')).toHaveLength(1);
+    await watcher.stop();
+  });
+
   it('does not let one sandbox that cannot be looked at hide the others (D34)', async () => {
     const { watcher, conditions, reported, errors, tick } = watching();
     watcher.watch('a', handle, 'running');
