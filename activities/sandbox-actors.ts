@@ -39,6 +39,8 @@ export interface SandboxActors {
       exitCode?: number | null;
       /** Which launched thing was seen. */
       thing?: string;
+      /** What the row says, where it has said something else for a while. */
+      row?: SandboxStatus;
     },
   ): Promise<void>;
   /** Gives a sandbox without actor one that goes on where its row stands; one that lives is left alone. */

@@ -45,6 +45,8 @@ export type BootResult =
 export interface BootOptions {
   /** Ends a process that lives and does not answer; otherwise it is waited for. */
   replaceSilent: boolean;
+  /** Number of what is written when it runs: something with a greater one is left as it is. */
+  revision?: number;
 }
 
 /** What an agent-server tells of itself. */
@@ -116,7 +118,11 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     await backend.halt(row.id, handle);
   };
 
-  const launchAndAwait = async (row: SandboxRecord, refused: Set<number>): Promise<string> => {
+  const launchAndAwait = async (
+    row: SandboxRecord,
+    refused: Set<number>,
+    revision: number | undefined,
+  ): Promise<string> => {
     const sandboxId = row.id;
     const [sessionApiKey, secretKey] = await Promise.all([
       vault.open(purposes.sessionKey(sandboxId), row.sessionApiKey),
@@ -154,6 +160,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       exposedUrls: [{ name: 'AGENT_SERVER', url: handle.url, port: handle.port }],
       agentServerVersion: version,
       usableTools,
+      revision,
     });
     watcher.watch(sandboxId, handle, 'running');
     return thingOf(handle);
@@ -172,7 +179,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       const refused = new Set<number>();
       for (let attempt = 1; ; attempt++) {
         try {
-          return { outcome: 'running', hostId, thing: await launchAndAwait(row, refused) };
+          return { outcome: 'running', hostId, thing: await launchAndAwait(row, refused, options.revision) };
         } catch (err) {
           if (!(err instanceof SandboxNotReady || err instanceof SandboxRefusal)) throw err; // worth another try
           if (err.type !== 'SandboxPortTaken' || attempt === PORT_ATTEMPTS) {

@@ -16,8 +16,13 @@ export interface SandboxRowDeps {
 /** The mirror of a sandbox's actor in SQL, written by local activities. */
 export function createSandboxRowActivities({ sandboxes, idlePauseMs }: SandboxRowDeps) {
   return {
-    recordSandboxStatus: (sandboxId: string, status: SandboxStatus, detail: string | null): Promise<void> =>
-      sandboxes.setStatus(sandboxId, status, { detail }),
+    /** Writes where the actor stands, unless something with a greater revision has been written meanwhile. */
+    recordSandboxStatus: (
+      sandboxId: string,
+      status: SandboxStatus,
+      detail: string | null,
+      revision?: number,
+    ): Promise<void> => sandboxes.setStatus(sandboxId, status, { detail, revision }),
     /** The host that claimed the sandbox, or null when it was never placed. */
     findSandboxHost: async (sandboxId: string): Promise<string | null> =>
       (await sandboxes.read(sandboxId))?.hostId ?? null,

@@ -1,7 +1,7 @@
-import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
 import type { Logger } from 'pino';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
-import type { SandboxBackend } from '../sandboxes/backend.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import { thingOf, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { thingNoted } from './adopt-sandboxes.js';
 import type { SandboxActors } from './sandbox-actors.js';
@@ -10,16 +10,20 @@ import type { SandboxActors } from './sandbox-actors.js';
 const DELETION_MS = 10 * 60_000;
 /** How long after its last change a sandbox may have no actor yet, in milliseconds. */
 const BIRTH_MS = 2 * 60_000;
+/** How long row and thing must have differed until that is more than a change under way, in milliseconds. */
+const DIFFERENCE_MS = 3_000;
 
 export interface HostSweepDeps {
   hostId: string;
-  backend: Pick<SandboxBackend, 'list' | 'find' | 'destroy'>;
+  backend: Pick<SandboxBackend, 'list' | 'find' | 'inspect' | 'destroy'>;
   sandboxes: Pick<SandboxRepository, 'fates' | 'ofHost'>;
   watcher: Pick<HostWatcher, 'watch' | 'isWatching'>;
   actors: Pick<SandboxActors, 'observe'>;
   logger: Pick<Logger, 'info' | 'warn'>;
   /** Age of a deletion from which on its remains are removed here; 10 minutes if left out. */
   deletionMs?: number;
+  /** Time between two looks at a row that differs from its thing, in milliseconds; 3 s if left out. */
+  differenceMs?: number;
 }
 
 /** What a sweep of a host has found. */
@@ -37,11 +41,20 @@ export interface HostSweep {
   goneReported: number;
   /** Living sandboxes that nobody was watching, and that are watched now. */
   watchedAgain: number;
+  /** Sandboxes shown as running that were frozen, or the other way round; their actors know now. */
+  differing: number;
+}
+
+interface Difference {
+  row: SandboxRecord;
+  handle: SandboxHandle;
+  state: 'running' | 'paused';
 }
 
 /** Compares what a machine holds with what the database says, in both directions. Runs on the queue of that host. */
 export function createHostSweepActivities(deps: HostSweepDeps) {
-  const { hostId, backend, sandboxes, watcher, actors, logger, deletionMs = DELETION_MS } = deps;
+  const { hostId, backend, sandboxes, watcher, actors, logger } = deps;
+  const { deletionMs = DELETION_MS, differenceMs = DIFFERENCE_MS } = deps;
 
   const removeOrphans = async (sweep: HostSweep): Promise<void> => {
     const held = await backend.list();
@@ -87,12 +100,50 @@ export function createHostSweepActivities(deps: HostSweepDeps) {
     }
   };
 
+  /** Those of which row and thing say two things, by id. */
+  const differing = async (): Promise<Map<string, Difference>> => {
+    const found = new Map<string, Difference>();
+    for (const row of await sandboxes.ofHost(hostId)) {
+      cancellationSignal().throwIfAborted();
+      const handle = row.status === 'STARTING' ? null : await backend.find(row.id);
+      if (!handle) continue;
+      const { state } = await backend.inspect(row.id, handle);
+      const isRight = state === 'gone' || (state === 'paused') === (row.status === 'PAUSED');
+      if (!isRight) found.set(row.id, { row, handle, state });
+    }
+    return found;
+  };
+
+  /** What was said of them did not arrive, or was overtaken: it is said again. */
+  const reportDifferences = async (sweep: HostSweep): Promise<void> => {
+    const before = await differing();
+    if (before.size === 0) return;
+    await sleep(differenceMs);
+    for (const [id, { row, handle, state }] of await differing()) {
+      const earlier = before.get(id);
+      // A pause or a resume under way looks like this for a moment.
+      if (earlier?.row.updatedAt.getTime() !== row.updatedAt.getTime() || earlier.state !== state) continue;
+      await actors.observe(id, { state, thing: thingOf(handle), row: row.status });
+      sweep.differing++;
+      logger.info({ sandboxId: id, row: row.status, state }, 'a sandbox was not what its row said');
+      heartbeat({ phase: 'looking for differences' });
+    }
+  };
+
   return {
-    /** Idempotent; costs two statements, and one look per sandbox that is not being watched. */
+    /** Idempotent; costs three statements, and two looks per sandbox. */
     async sweepHost(): Promise<HostSweep> {
-      const sweep = { orphansRemoved: 0, orphansLeft: 0, unknown: 0, goneReported: 0, watchedAgain: 0 };
+      const sweep: HostSweep = {
+        orphansRemoved: 0,
+        orphansLeft: 0,
+        unknown: 0,
+        goneReported: 0,
+        watchedAgain: 0,
+        differing: 0,
+      };
       await removeOrphans(sweep);
       await findLost(sweep);
+      await reportDifferences(sweep);
       return sweep;
     },
   };

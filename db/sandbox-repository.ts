@@ -1,4 +1,4 @@
-import { and, eq, inArray, isNotNull, isNull, notExists, notInArray, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, isNull, lte, notExists, notInArray, sql } from 'drizzle-orm';
 import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
 import type { Database } from './database.js';
 import { portLeases, sandboxes, startTasks } from './schema/index.js';
@@ -100,15 +100,20 @@ export class SandboxRepository {
     return row.hostId;
   }
 
-  /** Row and wake-up commit together: a listener never hears of what it cannot read yet. */
+  /**
+   * Row and wake-up commit together: a listener never hears of what it cannot read yet.
+   *
+   * @param fields.revision what was written with a greater one stays: this write comes too late, from a worker that was
+   *   frozen or cut off
+   */
   async setStatus(
     sandboxId: string,
     status: SandboxStatus,
-    fields: RunningFields & { detail?: string | null } = {},
+    { revision, ...fields }: RunningFields & { detail?: string | null; revision?: number | undefined } = {},
   ): Promise<void> {
     const now = new Date();
     await this.database.transaction(async (tx) => {
-      await tx
+      const written = await tx
         .update(sandboxes)
         .set({
           ...fields,
@@ -117,8 +122,15 @@ export class SandboxRepository {
           updatedAt: now,
           ...(status === 'RUNNING' ? { lastActiveAt: now } : { yieldingAt: null }),
           ...(status === 'STARTING' ? {} : { slotClaimedAt: null }),
+          ...(revision === undefined ? {} : { statusRevision: revision }),
         })
-        .where(eq(sandboxes.id, sandboxId));
+        .where(
+          and(
+            eq(sandboxes.id, sandboxId),
+            revision === undefined ? undefined : lte(sandboxes.statusRevision, revision),
+          ),
+        );
+      if (written.rowCount === 0) return;
       await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
     });
   }
@@ -146,6 +158,7 @@ export class SandboxRepository {
         .update(sandboxes)
         .set({
           status: 'MISSING',
+          statusRevision: Number.MAX_SAFE_INTEGER, // nothing comes after this
           deletedAt: sql`coalesce(${sandboxes.deletedAt}, now())`,
           updatedAt: new Date(),
         })

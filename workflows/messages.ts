@@ -45,6 +45,8 @@ export interface SandboxState {
   mailbox?: Letter[];
   /** Lost events were being fetched. */
   catchingUp?: boolean;
+  /** Stands for the last status that was written: see {@link nextRevision}. */
+  revision?: number;
 }
 
 /** The row is stored; answered with the status. */
@@ -81,6 +83,8 @@ export interface SandboxObservation {
   exitCode?: number | null;
   /** Which launched thing was seen; left out, whichever it is. */
   thing?: string;
+  /** The row says something else than what was seen, and has for a while: whichever is wrong is to be set right. */
+  row?: SandboxStatus;
 }
 export const observedSignal = defineSignal<[SandboxObservation]>('observed');
 

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
+import { bigint, index, integer, jsonb, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
 import type { ExposedUrl, SandboxStatus } from '../../contract/sandbox.js';
 import { time } from './columns.js';
 
@@ -11,6 +11,8 @@ export const sandboxes = pgTable(
     createdByUserId: text('created_by_user_id'),
     specId: text('spec_id').notNull(),
     status: text('status').$type<SandboxStatus>().notNull(),
+    /** By which its actor numbers what it writes, in milliseconds since 1970: a write that comes too late is refused. */
+    statusRevision: bigint('status_revision', { mode: 'number' }).notNull().default(0),
     /** Why it is ERROR, MISSING or, without an order of its user, PAUSED; for people, secrets masked. */
     detail: text('detail'),
     /** Host that owns it; null until it is placed. */

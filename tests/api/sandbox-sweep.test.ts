@@ -8,7 +8,7 @@ import {
 } from '../../activities/sandbox-sweep-activities.js';
 import type { DatabaseConnection } from '../../db/database.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
-import type { SandboxHandle } from '../../sandboxes/backend.js';
+import { thingOf, type SandboxCondition, type SandboxHandle } from '../../sandboxes/backend.js';
 import { openTestDatabase } from '../support/database.js';
 import { insertConversation, insertSandbox, newId } from '../support/rows.js';
 
@@ -37,15 +37,18 @@ describe('the sweep of a host', () => {
   const sweepOf = (
     held: string[],
     { living = held, stubborn = [] }: { living?: string[]; stubborn?: string[] } = {},
+    inspect: (id: string) => SandboxCondition | Promise<SandboxCondition> = () => ({ state: 'running' }),
   ) => {
     const destroyed: string[] = [];
     const watched = new Set<string>();
     const gone: string[] = [];
+    const told: [string, object][] = [];
     const activities = createHostSweepActivities({
       hostId: 'here',
       backend: {
         list: async () => held,
         find: async (id) => (living.includes(id) ? handle : null),
+        inspect: async (id) => inspect(id),
         async destroy(id) {
           if (stubborn.includes(id)) throw new Error('text file busy');
           destroyed.push(id);
@@ -53,11 +56,17 @@ describe('the sweep of a host', () => {
       },
       sandboxes,
       watcher: { watch: (id) => void watched.add(id), isWatching: (id) => watched.has(id) },
-      actors: { observe: async (id) => void gone.push(id) },
+      actors: {
+        async observe(id, observation) {
+          if (observation.state === 'gone') gone.push(id);
+          else told.push([id, observation]);
+        },
+      },
       logger,
+      differenceMs: 1,
     });
     const run = () => new MockActivityEnvironment().run(() => activities.sweepHost());
-    return { run, destroyed, watched, gone };
+    return { run, destroyed, watched, gone, told };
   };
 
   it('removes what is left of sandboxes deleted long ago, and only of those', async () => {
@@ -113,8 +122,50 @@ describe('the sweep of a host', () => {
       unknown: 0,
       goneReported: 0,
       watchedAgain: 0,
+      differing: 0,
     });
     expect(resting).not.toBe(lost);
+  });
+
+  it('says again what a row has been wrong about for a while', async () => {
+    const insert = (status: 'RUNNING' | 'PAUSED' | 'STARTING') =>
+      insertSandbox(connection.database, { hostId: 'here', status });
+    const [thawed, frozen, right, resting] = [
+      await insert('PAUSED'),
+      await insert('RUNNING'),
+      await insert('RUNNING'),
+      await insert('PAUSED'),
+    ];
+    const starting = await insert('STARTING');
+    const asleep = new Set([frozen, resting, starting]);
+    const { run, told } = sweepOf([thawed, frozen, right, resting, starting], {}, (id) => ({
+      state: asleep.has(id) ? 'paused' : 'running',
+    }));
+    expect(await run()).toMatchObject({ differing: 2 });
+    expect(new Map(told)).toEqual(
+      new Map([
+        [thawed, { state: 'running', row: 'PAUSED', thing: thingOf(handle) }],
+        [frozen, { state: 'paused', row: 'RUNNING', thing: thingOf(handle) }],
+      ]),
+    );
+  });
+
+  it('takes a pause or resume that is under way for nothing more', async () => {
+    const status = 'RUNNING';
+    const [pausing, blinking] = [
+      await insertSandbox(connection.database, { hostId: 'here', status }),
+      await insertSandbox(connection.database, { hostId: 'here', status }),
+    ];
+    let looks = 0;
+    const { run, told } = sweepOf([pausing, blinking], {}, async (id) => {
+      if (id === pausing)
+        await sandboxes.setStatus(pausing, 'PAUSED'); // by its actor, in this moment
+      else looks++;
+      return { state: id === pausing || looks === 1 ? 'paused' : 'running' };
+    });
+    expect(await run()).toMatchObject({ differing: 0 });
+    expect(told).toEqual([]);
+    expect(looks).toBe(2);
   });
 });
 

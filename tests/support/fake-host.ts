@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
+import type { BootOptions } from '../../activities/sandbox-host-activities.js';
 import type { SuspendMode } from '../../activities/sandbox-sleep-activities.js';
 import type { Idleness } from '../../activities/sandbox-row-activities.js';
 import type { SandboxStatus } from '../../contract/sandbox.js';
@@ -10,6 +11,8 @@ export class FakeHost {
   readonly rows = new Map<string, { status: SandboxStatus; detail: string | null }[]>();
   /** Which thing runs for a sandbox: one more with each launch. */
   readonly launches = new Map<string, number>();
+  /** Numbers under which statuses were written, by the actor or by a boot, in their order. */
+  readonly revisions = new Map<string, number[]>();
   /** Sandboxes whose agents work: they do not sleep by themselves. */
   readonly busy = new Set<string>();
   /** Sandboxes that live and do not answer. */
@@ -35,8 +38,21 @@ export class FakeHost {
   /** Name of the thing that was launched last. */
   thing = (id: string): string => `${id}/${this.launches.get(id) ?? 0}`;
 
+  #note(id: string, revision: number | undefined): void {
+    this.revisions.set(id, [
+      ...(this.revisions.get(id) ?? []),
+      ...(revision === undefined ? [] : [revision]),
+    ]);
+  }
+
   rowActivities = {
-    recordSandboxStatus: async (id: string, status: SandboxStatus, detail: string | null) => {
+    recordSandboxStatus: async (
+      id: string,
+      status: SandboxStatus,
+      detail: string | null,
+      revision?: number,
+    ) => {
+      this.#note(id, revision);
       this.rows.set(id, [...(this.rows.get(id) ?? []), { status, detail }]);
     },
     recordSandboxDeleted: async (id: string) => {
@@ -51,8 +67,9 @@ export class FakeHost {
   };
 
   hostActivities = {
-    boot: async (id: string, { replaceSilent }: { replaceSilent: boolean } = { replaceSilent: false }) => {
+    boot: async (id: string, { replaceSilent, revision }: BootOptions = { replaceSilent: false }) => {
       this.boots++;
+      this.#note(id, revision);
       const now = (this.#booting.get(id) ?? 0) + 1;
       this.#booting.set(id, now);
       this.mostBootsAtOnce = Math.max(this.mostBootsAtOnce, now);

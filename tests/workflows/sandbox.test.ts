@@ -139,6 +139,37 @@ describe('the sandbox actor', () => {
     await handle.executeUpdate(sandboxUpdate('delete'));
   });
 
+  it('numbers what it writes, each greater than the one before', async () => {
+    const handle = await start();
+    const id = idOf(handle);
+    await handle.executeUpdate(ensureRunningUpdate);
+    await handle.executeUpdate(sandboxUpdate('pause'));
+    await handle.executeUpdate(sandboxUpdate('resume'));
+    host.things.delete(id);
+    await handle.signal(observedSignal, { state: 'gone', exitCode: 1 });
+    await handle.executeUpdate(sandboxUpdate('resume'));
+    expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING', 'MISSING', 'STARTING']);
+    const revisions = host.revisions.get(id)!;
+    expect(revisions).toHaveLength(6); // two of them by boots
+    expect(revisions).toEqual([...new Set(revisions)].sort((one, other) => one - other));
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('writes its row again when that says something else than what was seen', async () => {
+    const handle = await start();
+    const id = idOf(handle);
+    await handle.executeUpdate(ensureRunningUpdate);
+    await handle.signal(observedSignal, { state: 'running', row: 'PAUSED', thing: host.thing(id) });
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING']), 10_000);
+    // Where the row is right, what was seen is what is new.
+    await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED']), 10_000);
+    await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED']), 10_000);
+    await handle.executeUpdate(sandboxUpdate('delete'));
+    expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED', 'MISSING']);
+  });
+
   it('is deleted in the middle of its boot, and nothing of it is left', async () => {
     host.holdBoot = true;
     const handle = await start();

@@ -5,6 +5,7 @@ import type { SandboxState } from '../messages.js';
 import { catchUpSandbox, findSandboxHost, onHost } from './calls.js';
 import { processEnded } from './causes.js';
 import type { Letter } from './mailbox.js';
+import { nextRevision } from './revision.js';
 
 /** How an action ended, and why. */
 export interface ActionEnd {
@@ -69,7 +70,8 @@ export class Actions {
   async #boot(replaceSilent: boolean): Promise<EndOf<'boot'>> {
     const { state } = this;
     for (;;) {
-      const launched = await onHost(state.hostId).boot(state.sandboxId, { replaceSilent });
+      const revision = nextRevision(state);
+      const launched = await onHost(state.hostId).boot(state.sandboxId, { replaceSilent, revision });
       // Another machine may have claimed it, in an attempt whose answer was lost: it goes on there.
       state.hostId = launched.hostId;
       if (launched.outcome === 'elsewhere') continue;

@@ -36,6 +36,7 @@ import { catchUpSandbox, recordSandboxDeleted, recordSandboxStatus } from './cal
 import { noAnswer, processEnded } from './causes.js';
 import { IdleWatch } from './idle-watch.js';
 import { Mailbox, type Letter } from './mailbox.js';
+import { nextRevision } from './revision.js';
 
 /** How things stood right after a letter had been dealt with. */
 interface Outcome extends Pick<SandboxState, 'status' | 'detail' | 'failureType'> {
@@ -96,7 +97,8 @@ export async function life(initial: SandboxState): Promise<void> {
    */
   function tell(letter: Letter): void {
     const { to, action } = transition(state.status, letter.kind);
-    const changesNothing = to === state.status && !action && letter.kind !== 'seenRunning';
+    const saysMore = letter.kind === 'seenRunning' || letter.observation?.row !== undefined;
+    const changesNothing = to === state.status && !action && !saysMore;
     if (changesNothing && !isDealing && mailbox.size === 0) return;
     void post(letter, true);
   }
@@ -132,13 +134,17 @@ export async function life(initial: SandboxState): Promise<void> {
     }
   });
 
+  /** Has the row say where the sandbox stands. */
+  const mirror = (): Promise<void> =>
+    recordSandboxStatus(state.sandboxId, state.status, state.detail ?? null, nextRevision(state));
+
   const become = async (status: SandboxStatus, on: SandboxInput, why?: Explanation): Promise<void> => {
     state.status = status;
     delete state.detail;
     delete state.failureType;
     if (why) [state.detail, state.failureType] = [why.message, why.type];
     // A boot has written the row itself, together with what it found out.
-    if (on !== 'booted') await recordSandboxStatus(state.sandboxId, status, why?.message ?? null);
+    if (on !== 'booted') await mirror();
     upsertSearchAttributes([{ key: CALLBOARD_SANDBOX_STATUS, value: status }]);
   };
 
@@ -201,7 +207,11 @@ export async function life(initial: SandboxState): Promise<void> {
       const { letter, settle } = next;
       if (letter.kind === 'delete') mailbox.settleAll(GONE);
       isDealing = true;
+      const { status: before } = state;
       const outcome = await deal(letter);
+      const row = letter.observation?.row;
+      // What was seen has changed nothing here, and yet the row says something else: it is the row that is wrong.
+      if (row !== undefined && row !== before && state.status === before) await mirror();
       isDealing = false;
       if (letter.kind === 'idle') idleWatch.end();
       if (letter.kind === 'seenRunning' && state.status === 'RUNNING') {

@@ -1,0 +1,1 @@
+ALTER TABLE "sandboxes" ADD COLUMN "status_revision" bigint DEFAULT 0 NOT NULL;
