@@ -67,15 +67,17 @@ export function createLostEvents({
 
   /** Passes on what has settled. While the database is away, everything stays noted. */
   const settle = async (): Promise<void> => {
-    const due = [...failures].filter(([, at]) => Date.now() - at >= settleMs).map(([id]) => id);
+    const due = [...failures].filter(([, at]) => Date.now() - at >= settleMs);
     if (due.length === 0) return;
+    // Taken out first: what fails while the database is asked is a new failure, and the next look does not ask again.
+    for (const [id] of due) failures.delete(id);
     try {
-      for (const id of await conversations.present(due)) queue.add(id);
-      for (const id of due) failures.delete(id);
+      for (const id of await conversations.present(due.map(([id]) => id))) queue.add(id);
       if (!tooMany) return;
       tooMany = false;
       void sweep();
     } catch (error) {
+      for (const [id, at] of due) if (!failures.has(id)) failures.set(id, at);
       logger.warn({ err: error, conversations: failures.size }, 'lost events cannot be looked for yet');
     }
   };

@@ -34,7 +34,28 @@ describe('a conversation whose webhook failed', () => {
     for (let times = 0; times < 3; times++) lost.failed(id);
     lost.failed('f'.repeat(32)); // no conversation of ours
     expect(compared).toEqual([]);
-    await vi.waitFor(() => expect(compared).toEqual([id]));
+    await vi.waitFor(() => expect(compared).toEqual([id]), 30_000);
+  });
+
+  it('is looked for again when another webhook fails while the database is being asked', async () => {
+    const id = await insertConversation(connection.database);
+    let answer: () => void = () => undefined;
+    let questions = 0;
+    const { lost, compared } = start({
+      conversations: {
+        async present(ids) {
+          if (questions++ === 0) await new Promise<void>((resolve) => (answer = resolve));
+          return conversations.present(ids);
+        },
+        inRunningSandboxes: (limit) => conversations.inRunningSandboxes(limit),
+      },
+    });
+    lost.failed(id);
+    await vi.waitFor(() => expect(questions).toBe(1), 30_000);
+    lost.failed(id);
+    answer();
+    await vi.waitFor(() => expect(questions).toBe(2), 30_000);
+    await vi.waitFor(() => expect(compared).toContain(id), 30_000);
   });
 
   it('stays noted while the database is away', async () => {
@@ -47,7 +68,7 @@ describe('a conversation whose webhook failed', () => {
       },
     });
     lost.failed(id);
-    await vi.waitFor(() => expect(compared).toEqual([id]));
+    await vi.waitFor(() => expect(compared).toEqual([id]), 30_000);
     expect(failures).toBeLessThan(0);
   });
 
@@ -60,7 +81,7 @@ describe('a conversation whose webhook failed', () => {
         failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve(void reached.push(reconciled)),
     });
     lost.compare(id);
-    await vi.waitFor(() => expect(reached).toEqual([id]));
+    await vi.waitFor(() => expect(reached).toEqual([id]), 30_000);
   });
 });
 
@@ -87,7 +108,7 @@ describe('after a time in which nobody listened', () => {
       },
     });
     await lost.sweep();
-    await vi.waitFor(() => expect(compared).toEqual([first, second]));
+    await vi.waitFor(() => expect(compared).toEqual([first, second]), 30_000);
     expect(await conversations.runningSandboxes('', 10)).toEqual([old, young].sort());
   });
 });
