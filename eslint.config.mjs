@@ -36,6 +36,15 @@ export default tseslint.config(
   },
   {
     files: ['tests/**/*.ts', 'bench/**/*.ts'],
-    rules: { '@typescript-eslint/no-non-null-assertion': 'off' },
+    rules: {
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'CallExpression[callee.property.name=/^waitFor$|^waitUntil$/][arguments.length=1]',
+          message: 'One second is not enough on a busy machine: say how long to wait.',
+        },
+      ],
+    },
   },
 );

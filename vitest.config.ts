@@ -9,6 +9,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 180_000,
+    // A wait ends as soon as it may; its limit only says how long a busy machine is waited for.
+    expect: { poll: { timeout: 30_000 } },
     // A test that passes only now and then is a failing test.
     retry: 0,
     allowOnly: false,

@@ -90,7 +90,7 @@ describe('an end that is silent', () => {
     const client = await SocketClient.open(eventsOf(box), withKey(box.key));
     let pings = 0;
     client.socket.on('ping', () => pings++);
-    await vi.waitFor(() => expect(pings).toBeGreaterThan(4));
+    await vi.waitFor(() => expect(pings).toBeGreaterThan(4), 30_000);
     expect(client.socket.readyState).toBe(1);
     client.socket.terminate();
   });
@@ -105,7 +105,10 @@ describe('the number of sockets', () => {
     late.socket.send(JSON.stringify({ type: 'auth', session_api_key: box.key }));
     expect((await late.closed).code).toBe(1013);
     clients[0]!.socket.close();
-    await vi.waitFor(async () => expect(await handshakeStatus(eventsOf(box), withKey(box.key))).toBe(101));
+    await vi.waitFor(
+      async () => expect(await handshakeStatus(eventsOf(box), withKey(box.key))).toBe(101),
+      30_000,
+    );
     for (const { socket } of clients) socket.terminate();
   });
 
@@ -115,7 +118,7 @@ describe('the number of sockets', () => {
     expect(await handshakeStatus(eventsOf(box))).toBe(503);
     expect(await handshakeStatus(eventsOf(box), withKey(box.key))).toBe(101);
     waiting.socket.terminate();
-    await vi.waitFor(async () => expect(await handshakeStatus(eventsOf(box))).toBe(101));
+    await vi.waitFor(async () => expect(await handshakeStatus(eventsOf(box))).toBe(101), 30_000);
   });
 });
 

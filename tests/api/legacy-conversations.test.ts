@@ -250,10 +250,12 @@ describe('PATCH and DELETE of older clients', () => {
       body: true,
     });
     expect((await get(id))?.title).toBe('new');
-    await vi.waitFor(() =>
-      expect(api.agentServer.requests.find(({ method }) => method === 'PATCH')?.body).toEqual({
-        title: 'new',
-      }),
+    await vi.waitFor(
+      () =>
+        expect(api.agentServer.requests.find(({ method }) => method === 'PATCH')?.body).toEqual({
+          title: 'new',
+        }),
+      30_000,
     );
   });
 

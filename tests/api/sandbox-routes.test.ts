@@ -171,7 +171,7 @@ describe('a sandbox asked for with an Idempotency-Key', () => {
     const [key, user] = [newId(), 'survivor'];
     const dying = vi.spyOn(api.actors, 'startSandbox').mockReturnValueOnce(new Promise(() => undefined));
     void ask(key, { user }).catch(() => undefined);
-    await vi.waitFor(() => expect(dying).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(dying).toHaveBeenCalledOnce(), 30_000);
     const [stored] = await listed(user);
     const { status, body } = await ask(key, { user });
     expect({ status, id: body.id }).toEqual({ status: 200, id: stored });
@@ -185,7 +185,7 @@ describe('a sandbox asked for with an Idempotency-Key', () => {
       .spyOn(api.actors, 'startSandbox')
       .mockReturnValueOnce(new Promise((_, reject) => (fail = reject)));
     const first = ask(key, { user });
-    await vi.waitFor(() => expect(failing).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(failing).toHaveBeenCalledOnce(), 30_000);
     const second = await ask(key, { user });
     expect(second.status).toBe(200);
     fail(outage());

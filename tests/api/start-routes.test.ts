@@ -258,7 +258,7 @@ describe('POST app-conversations', () => {
         .from(startRequests)
         .where(eq(startRequests.idempotencyKey, key));
       expect(rows).toHaveLength(1);
-    });
+    }, 30_000);
     api.actors.startConversation = working;
     const { status, body } = await post({ title: 'mine' }, 'ann', { 'Idempotency-Key': key });
     expect(status).toBe(200);
@@ -400,7 +400,7 @@ describe('stream-start', () => {
     await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 10_000);
     const [first] = JSON.parse(`${stream.text()}]`) as StartTask[];
     stream.hangUp();
-    await vi.waitFor(() => expect(api.streams.size).toBe(0));
+    await vi.waitFor(() => expect(api.streams.size).toBe(0), 30_000);
     api.conduct.held.clear();
     expect((await ended(first!.id)).status).toBe('READY');
   });

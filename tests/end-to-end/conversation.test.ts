@@ -223,8 +223,9 @@ describe('a conversation on the real agent-server', () => {
         )
       ).body[0];
     expect((await product.call('POST', `/api/v1/sandboxes/${box}/pause`, {})).status).toBe(200);
-    await vi.waitFor(async () =>
-      expect(await statusOf()).toMatchObject({ status: 'PAUSED', session_api_key: null }),
+    await vi.waitFor(
+      async () => expect(await statusOf()).toMatchObject({ status: 'PAUSED', session_api_key: null }),
+      30_000,
     );
     // Messages for a paused sandbox resume it, and come in order.
     const say = (id: string, text: string) =>

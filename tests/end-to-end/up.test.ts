@@ -123,7 +123,10 @@ describe('callboard up', () => {
     expect(second.output).toContain('an earlier run left behind');
     expect(after).toEqual(before);
     expect(await query(after.databaseUrl, 'select line from board')).toEqual([{ line: 'act one' }]);
-    await vi.waitFor(async () => expect(await namespaces(after.temporalAddress)).toContain('the-stage'));
+    await vi.waitFor(
+      async () => expect(await namespaces(after.temporalAddress)).toContain('the-stage'),
+      30_000,
+    );
 
     const children = second.descendants();
     expect(children.length).toBeGreaterThan(2);

@@ -117,9 +117,8 @@ describe('the status of a conversation', () => {
     const servers = new AgentServers((id) => (id === 'hung' ? never() : Promise.resolve('idle')));
     const live = createLiveStatus({ agentServers: servers, logger: logger(), limitMs: 200 });
     const [hung, fine] = [conversation({ sandboxId: 'hung' }), conversation({ sandboxId: 'fine' })];
-    const began = performance.now();
+    // The hung one never answers: without the limit this would not end.
     const lists = await Promise.all([live.of([hung, fine]), live.of([hung]), live.of([hung])]);
-    expect(performance.now() - began).toBeLessThan(1_000);
     expect(lists[0].get(fine.conversation.id)).toBe('idle');
     for (const list of lists) expect(list.get(hung.conversation.id)).toBeNull();
     expect(servers.asked.filter(({ sandboxId }) => sandboxId === 'hung')).toHaveLength(1);
@@ -134,7 +133,7 @@ describe('the status of a conversation', () => {
     expect(await status()).toBe('running');
     answer = 'finished';
     expect(await status()).toBe('running');
-    await vi.waitFor(async () => expect(await status()).toBe('finished'), 3_000);
+    await vi.waitFor(async () => expect(await status()).toBe('finished'), 30_000);
     expect(servers.asked).toHaveLength(2);
     expect(servers.asked[0]?.ids.map(hexId)).toEqual([item.conversation.id]);
   });

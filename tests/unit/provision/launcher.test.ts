@@ -78,13 +78,11 @@ describe('the launcher', () => {
     expect(calls()).toBe(`${INSTALL}build\n`);
   });
 
-  it('only runs when nothing changed, without delay', () => {
+  it('only runs when nothing changed', () => {
     run();
     const before = calls();
-    const started = Date.now();
     const second = run();
     expect(second).toMatchObject({ status: 0, stdout: 'ran --help\n', stderr: '' });
-    expect(Date.now() - started).toBeLessThan(3_000);
     expect(calls()).toBe(before);
   });
 

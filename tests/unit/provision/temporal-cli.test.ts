@@ -190,10 +190,8 @@ describe('installing the Temporal CLI', () => {
 
   it('gives up on a download site that does not answer within its patience', async () => {
     const downloadBase = await downloadSite(() => undefined);
-    const started = Date.now();
     const failure: unknown = await ensureTemporalCli(options({ downloadBase })).catch((err: unknown) => err);
     expect((failure as UserError).message).toMatch(/no answer within 0\.5 s/);
-    expect(Date.now() - started).toBeLessThan(5_000);
   });
 
   it('names everything it tried, and the way out, when nothing works', async () => {

@@ -97,7 +97,7 @@ describe('launching', () => {
     await vi.waitFor(async () => {
       const tail = await backend.logTail(launch.sandboxId, 5);
       expect(tail.at(-1)).toBe(`serving --host 127.0.0.1 --port ${launch.port}`);
-    });
+    }, 30_000);
     expect(await backend.logSize(launch.sandboxId)).toBeGreaterThan(0);
     expect((await stat(pathsOf(launch).directory)).mode & 0o777).toBe(0o700);
     expect((await stat(pathsOf(launch).terminals)).mode & 0o777).toBe(0o700);
@@ -118,7 +118,7 @@ describe('launching', () => {
       const found = await servers(launch);
       expect(found).toHaveLength(1);
       return found;
-    });
+    }, 30_000);
     const texts = await Promise.all(
       [`/proc/${pid!}/cmdline`, `/proc/${pid!}/environ`, pathsOf(launch).record, pathsOf(launch).log].map(
         (path) => readFile(path, 'utf8'),
@@ -141,7 +141,7 @@ describe('launching', () => {
     expect(new Set(handles.map(({ pid }) => pid)).size).toBe(1);
     expect(await create().launch(launch)).toEqual(handles[0]);
     expect(await create().find(launch.sandboxId)).toEqual(handles[0]);
-    await vi.waitFor(async () => expect(await servers(launch)).toEqual([handles[0]!.pid]));
+    await vi.waitFor(async () => expect(await servers(launch)).toEqual([handles[0]!.pid]), 30_000);
   });
 
   it.each([0, 1, 2, 4, 8, 16, 32, 64])(
@@ -158,7 +158,7 @@ describe('launching', () => {
       setTimeout(() => author.kill('SIGKILL'), delay);
       await exit;
       const handle = await backend.launch(launch);
-      await vi.waitFor(async () => expect(await servers(launch)).toEqual([handle.pid]));
+      await vi.waitFor(async () => expect(await servers(launch)).toEqual([handle.pid]), 30_000);
       expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
     },
   );
@@ -167,9 +167,9 @@ describe('launching', () => {
     const launch = await aLaunch();
     const first = await backend.launch(launch);
     await writeFile(join(first.workingDirectory, 'work.txt'), 'kept');
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2));
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
     process.kill(first.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull());
+    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 30_000);
     const left = await processesOf(launch.sandboxId);
     expect(left).toHaveLength(1);
     const second = await backend.launch(launch);
@@ -178,7 +178,7 @@ describe('launching', () => {
       const pids = (await processesOf(launch.sandboxId)).map(({ pid }) => pid);
       expect(pids).toHaveLength(2);
       expect(pids).not.toContain(left[0]!.pid);
-    });
+    }, 30_000);
     expect(await readFile(join(second.workingDirectory, 'work.txt'), 'utf8')).toBe('kept');
     // The old handle is of the old process.
     expect(await backend.inspect(launch.sandboxId, first)).toEqual({ state: 'gone', exitCode: 137 });
@@ -188,14 +188,14 @@ describe('launching', () => {
     const careless = create({ command: await program('careless', 'setsid sleep 601 & exec sleep 600') });
     const launch = await aLaunch();
     const first = await careless.launch(launch);
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2));
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
     process.kill(first.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await careless.find(launch.sandboxId)).toBeNull());
+    await vi.waitFor(async () => expect(await careless.find(launch.sandboxId)).toBeNull(), 30_000);
     const second = await careless.launch(launch);
     await vi.waitFor(async () => {
       expect(await servers(launch)).toEqual([second.pid]);
       expect(await processesOf(launch.sandboxId)).toHaveLength(2);
-    });
+    }, 30_000);
   });
 
   it('begins a new log when the old one is long', async () => {
@@ -255,12 +255,12 @@ describe('a launch that cannot work', () => {
     const handle = await broken.launch(launch);
     await vi.waitFor(async () => {
       expect(await broken.inspect(launch.sandboxId, handle)).toEqual({ state: 'gone', exitCode: 3 });
-    });
+    }, 30_000);
     expect(await broken.logTail(launch.sandboxId, 1)).toEqual(['no module named openhands']);
     // Noted for those who did not start it.
     await vi.waitFor(async () => {
       expect(await create().inspect(launch.sandboxId, handle)).toEqual({ state: 'gone', exitCode: 3 });
-    });
+    }, 30_000);
   });
 });
 
@@ -271,7 +271,7 @@ describe('pausing', () => {
   it('freezes every process of the sandbox and thaws them again, also when asked twice', async () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2));
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
     for (const _ of [1, 2]) {
       await backend.pause(launch.sandboxId, handle);
       expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'paused' });
@@ -289,7 +289,7 @@ describe('pausing', () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
     process.kill(handle.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull());
+    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 30_000);
     await expect(backend.pause(launch.sandboxId, handle)).rejects.toMatchObject({ type: 'SandboxGone' });
     await expect(backend.resume(launch.sandboxId, handle)).rejects.toMatchObject({ type: 'SandboxGone' });
   });
@@ -316,7 +316,7 @@ describe('destroying', () => {
     for (const before of cases) {
       const launch = await aLaunch();
       const handle = await backend.launch(launch);
-      await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(3));
+      await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(3), 30_000);
       await before(launch, handle);
       await backend.destroy(launch.sandboxId, handle);
       await expectNothingLeft(launch, handle);

@@ -121,7 +121,7 @@ describe('waiting for an agent-server', () => {
       startupTimeoutMs: 400,
       hardLimitMs: 60_000,
     });
-    expect(Date.now() - began).toBeLessThan(10_000);
+    expect(Date.now() - began).toBeLessThan(30_000);
   });
 
   it("does not take another program's answer for its own", async () => {
