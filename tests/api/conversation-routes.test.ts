@@ -323,7 +323,7 @@ describe('DELETE of a conversation', () => {
     expect(tasks.body).toEqual([null]);
     await vi.waitFor(
       () => expect(api.deletions.deleted).toEqual(expect.arrayContaining([parent, child])),
-      10_000,
+      30_000,
     );
     expect(await remove(parent)).toMatchObject({ status: 404, body: { detail: 'Conversation not found' } });
   });
@@ -363,12 +363,12 @@ describe('DELETE of a conversation', () => {
       });
       return body[0];
     };
-    await vi.waitFor(async () => expect((await read())?.status).toBe('SETTING_UP_SKILLS'), 10_000);
+    await vi.waitFor(async () => expect((await read())?.status).toBe('SETTING_UP_SKILLS'), 30_000);
     expect((await remove(conversation_id, 'bob')).status).toBe(404);
     expect((await remove(conversation_id)).status).toBe(200);
     await vi.waitFor(
       async () => expect(await read()).toMatchObject({ status: 'ERROR', detail: 'cancelled' }),
-      15_000,
+      30_000,
     );
     expect(await get([conversation_id])).toEqual([null]);
   });
@@ -380,7 +380,7 @@ describe('DELETE of a conversation', () => {
     expect((await remove(id)).status).toBe(503);
     expect(await get([id])).toEqual([null]);
     expect((await remove(id)).status).toBe(404);
-    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 10_000);
+    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 30_000);
   });
 });
 

@@ -213,7 +213,7 @@ describe('a rotation of the master keys', () => {
     await expectAllRows(third);
     await expect(third.tokens.verify(token)).rejects.toThrow(InvalidAccessToken);
     await third.stop();
-  }, 120_000);
+  });
 
   it('is refused where the keys are a setting, and tells of values it cannot read', async () => {
     const secret = 's'.repeat(40);

@@ -80,7 +80,6 @@ describe('migrations', () => {
       expect(await applied(url)).toHaveLength(journalOf(MIGRATIONS).entries.length);
       expect(await tables(url)).toContain('start_tasks');
     },
-    120_000,
   );
 
   it('leave a current database as it is', async () => {

@@ -53,7 +53,7 @@ describe('database notifications', () => {
     hub.subscribe(START_TASK_CHANNEL, 'one', wakes[0]);
     hub.subscribe(SANDBOX_CHANNEL, 'two', wakes[1]);
     await hangUp();
-    await vi.waitFor(() => wakes.forEach((wake) => expect(wake).toHaveBeenCalledTimes(1)), 10_000);
+    await vi.waitFor(() => wakes.forEach((wake) => expect(wake).toHaveBeenCalledTimes(1)), 30_000);
     expect(warnings).toEqual(['database notifications are interrupted']);
     await notify(SANDBOX_CHANNEL, 'two');
     await vi.waitFor(() => expect(wakes[1]).toHaveBeenCalledTimes(2), 30_000);

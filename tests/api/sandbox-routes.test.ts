@@ -29,7 +29,7 @@ const statusOf = async (id: string, user = 'ann', of = api): Promise<SandboxStat
   return body[0]?.status ?? null;
 };
 const becomes = (id: string, status: SandboxStatus | null, user = 'ann', of = api) =>
-  vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 15_000);
+  vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 30_000);
 const start = async (user = 'ann', of = api) => (await call('POST', '', user, of)).body.id;
 const started = async (user = 'ann', of = api) => {
   const id = await start(user, of);
@@ -356,7 +356,7 @@ describe('a limit of one running sandbox per user (D24)', () => {
     await becomes(first, 'PAUSED', 'eve', limited);
     await vi.waitFor(
       async () => expect(await runningOf('eve')).toMatchObject([{ status: 'RUNNING' }]),
-      10_000,
+      30_000,
     );
   });
 
@@ -365,7 +365,7 @@ describe('a limit of one running sandbox per user (D24)', () => {
     await vi.waitFor(async () => {
       const running = await runningOf('dog');
       expect(running.map(({ status }) => status)).toEqual(['RUNNING']);
-    }, 20_000);
+    }, 30_000);
   });
 });
 
@@ -418,7 +418,7 @@ describe('within the limit of a user', () => {
         const now = await runningRows(limited, 'ann');
         most = Math.max(most, now);
         expect(now).toBe(2);
-      }, 20_000);
+      }, 30_000);
       expect(most).toBe(2);
     } finally {
       await limited.close();

@@ -37,7 +37,7 @@ const ended = (id: string, user = 'ann') =>
     const task = await taskOf(id, user);
     expect(task && isTerminal(task.status)).toBe(true);
     return task!;
-  }, 20_000);
+  }, 30_000);
 const numberOfRequests = async () => (await api.database.select().from(startRequests)).length;
 
 /** A stream as it comes over the wire. */
@@ -338,7 +338,7 @@ describe('stream-start', () => {
   it('sends each status when it is reached, and nothing while nothing happens', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 10_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
     expect(stream.pieces[0]).toMatch(/^\[\n\{"id":"[0-9a-f]{32}",.*"status":"WORKING"/);
     expect(stream.text().endsWith('}')).toBe(true);
     api.conduct.held.clear();
@@ -397,7 +397,7 @@ describe('stream-start', () => {
   it('goes on without the client that went away: the start is not stopped and nobody listens any more', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 10_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
     const [first] = JSON.parse(`${stream.text()}]`) as StartTask[];
     stream.hangUp();
     await vi.waitFor(() => expect(api.streams.size).toBe(0), 30_000);
@@ -408,7 +408,7 @@ describe('stream-start', () => {
   it('goes on after the connection that listens was lost in the middle', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 10_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
     await api.database.execute(`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'callboard notifications'`);
     api.conduct.held.clear();
@@ -428,7 +428,7 @@ describe('stream-start', () => {
       await vi.waitFor(async () => {
         const rows = await other.database.select().from(startTasks);
         expect(rows[0]?.status).toBe('PREPARING_REPOSITORY');
-      }, 10_000);
+      }, 30_000);
       other.streams.endAll();
       const tasks = JSON.parse(await response.text()) as StartTask[];
       expect(tasks[0]?.status).toBe('WORKING');
@@ -437,7 +437,7 @@ describe('stream-start', () => {
       await vi.waitFor(async () => {
         const [row] = await other.database.select().from(startTasks);
         expect(row?.status).toBe('READY');
-      }, 10_000);
+      }, 30_000);
     } finally {
       await other.close();
     }

@@ -48,7 +48,7 @@ beforeAll(async () => {
     { auth: stores.auth },
   );
   long = await conversationWith(MANY);
-}, 120_000);
+});
 afterAll(async () => {
   await api.close();
   await stores.close();
@@ -150,7 +150,7 @@ describe('the archive of a conversation', () => {
       ).toBe(json);
       expect(content.startsWith('{\n  "id": ')).toBe(true);
     }
-  }, 120_000);
+  });
 
   it('is there when the sandbox is gone, or has never been', async () => {
     const { database } = stores.connection;
@@ -220,7 +220,7 @@ describe('the archive of a conversation', () => {
     }, 60_000);
     expect(await openEventFiles()).toEqual([]);
     expect(api.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
-  }, 120_000);
+  });
 
   it('is cut off when an event cannot be read, so that nobody takes it for whole', async () => {
     const id = await conversationWith(600);

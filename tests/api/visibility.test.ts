@@ -67,7 +67,7 @@ beforeAll(async () => {
   const event = { id: things.event, kind: 'MessageEvent', timestamp: '2026-01-01T12:00:00' };
   await server.core.events.ingest(things.conversation, [incomingEvent(event)]);
   await server.core.secrets.putCustom('owner', { name: 'OWNERS_SECRET', value: 'a value' });
-}, 60_000);
+});
 afterAll(async () => {
   await server.close();
   await hub.stop();

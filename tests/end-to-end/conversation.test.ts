@@ -35,11 +35,11 @@ describe('a conversation on the real agent-server', () => {
       provider_tokens: { github: { token: 'git-token-1', host: git.origin } },
     });
     expect(stored.status).toBe(200);
-  }, 180_000);
+  });
   afterAll(async () => {
     await product.stop();
     await Promise.all([llm.close(), git.close()]);
-  }, 120_000);
+  });
   beforeEach(() => {
     llm.setScript({
       steps: [runInTerminal('echo hi > hello.txt && cat hello.txt'), finish('Wrote hello.txt')],
@@ -160,7 +160,7 @@ describe('a conversation on the real agent-server', () => {
     await product.call('POST', `${path}/send-message`, { content: [{ type: 'text', text: 'Go on' }] });
     await vi.waitFor(
       () => expect(JSON.stringify(llm.calls.at(-1)?.body)).toContain('"model":"other"'),
-      20_000,
+      30_000,
     );
     await product.call('DELETE', '/api/v1/settings/profiles/other');
   });
@@ -197,7 +197,7 @@ describe('a conversation on the real agent-server', () => {
       await vi.waitFor(async () => {
         const events = await eventsOf(product, id);
         expect(events.map((event) => event.kind)).toContain('ConversationErrorEvent');
-      }, 20_000);
+      }, 30_000);
       // No model, so the title is made from the first message.
       await vi.waitFor(
         async () => expect((await readConversation(product, id)).title).toBe('Hello?'),

@@ -55,7 +55,7 @@ beforeAll(async () => {
     lostEvents: new LostEventReadModel(api.database),
     logger: { info: () => undefined, warn: () => undefined },
   });
-}, 120_000);
+});
 
 afterAll(async () => {
   await bench.close();

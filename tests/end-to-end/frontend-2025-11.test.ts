@@ -18,11 +18,11 @@ beforeAll(async () => {
   });
   product = await startProduct();
   Object.assign(page, { directory: product.directory, modelUrl: llm.url });
-}, 180_000);
+});
 afterAll(async () => {
   await product.stop();
   await llm.close();
-}, 120_000);
+});
 
 /** One call as the client makes it. */
 async function make({ request, body, runtime }: FrontendCall): Promise<{ status: number; body: unknown }> {
@@ -73,7 +73,7 @@ async function check(call: FrontendCall): Promise<void> {
 }
 
 const calls = (part: readonly FrontendCall[]): void => {
-  it.each(part)('$call', check, 120_000);
+  it.each(part)('$call', check);
 };
 
 /** 46: the socket of a conversation, with everything that is in its log. */
@@ -110,7 +110,7 @@ describe('a visit of the 2025-11 web client', () => {
           kind: expect.stringMatching(/./) as string,
         });
       }
-    }, 120_000);
+    });
     it('45 no more events are counted than the socket has brought', async () => {
       const { status, body } = await product.call<number>(
         'GET',
@@ -120,16 +120,13 @@ describe('a visit of the 2025-11 web client', () => {
       expect(body).toBeGreaterThan(0);
       expect(body).toBeLessThanOrEqual(socket.texts.length);
     });
-    it.each(VISIT.CONFIRMING)(
-      '$call',
-      (call) =>
-        vi.waitFor(async () => {
-          await check(call);
-          // Agent-servers overlook an agreement while the run that asked for it is still ending.
-          const noticed = () => expect(statusOf(socket)).not.toBe('waiting_for_confirmation');
-          await vi.waitFor(noticed, { timeout: 3_000, interval: 50 });
-        }, PATIENCE),
-      120_000,
+    it.each(VISIT.CONFIRMING)('$call', (call) =>
+      vi.waitFor(async () => {
+        await check(call);
+        // Agent-servers overlook an agreement while the run that asked for it is still ending.
+        const noticed = () => expect(statusOf(socket)).not.toBe('waiting_for_confirmation');
+        await vi.waitFor(noticed, { timeout: 3_000, interval: 50 });
+      }, PATIENCE),
     );
     it('46 the agent finishes, and another message goes over the socket', async () => {
       await untilStatus(socket, 'finished');
@@ -138,7 +135,7 @@ describe('a visit of the 2025-11 web client', () => {
       );
       socket.socket.send(JSON.stringify({ role: 'user', content: [{ type: 'text', text: 'and now?' }] }));
       await vi.waitFor(() => expect(socket.texts.join('')).toContain('and now?'), PATIENCE);
-    }, 120_000);
+    });
   });
 
   describe('looks at the work', () => calls(VISIT.LOOKING));
@@ -150,14 +147,14 @@ describe('a visit of the 2025-11 web client', () => {
       await vi.waitFor(() => expect(statusOf(second)).not.toBeNull(), PATIENCE);
       second.socket.close(1000);
       expect((await second.closed).code).toBe(1000);
-    }, 120_000);
+    });
   });
 
   describe('pauses and resumes', () => {
     calls(VISIT.SLEEPING);
     it('46 the first socket was closed, so that the page connects again', async () => {
       expect((await socket.closed).code).not.toBe(1000);
-    }, 120_000);
+    });
   });
 
   describe('deletes it and leaves', () => calls(VISIT.LEAVING));

@@ -51,7 +51,7 @@ beforeAll(async () => {
     createdAt: now,
     updatedAt: now,
   });
-}, 120_000);
+});
 
 afterAll(async () => {
   await gateway.close();

@@ -32,7 +32,7 @@ describe('with a Gitea server', () => {
   afterAll(async () => {
     await product?.stop();
     await gitea?.close();
-  }, 120_000);
+  });
 
   const store = (value: string) =>
     product.call('POST', '/api/v1/secrets/git-providers', {
@@ -124,5 +124,5 @@ describe('with a Gitea server', () => {
     expect(readFileSync(join(clone, '.git/config'), 'utf8')).not.toContain(token);
     expect(`${product.api.output}${product.worker.output}`).not.toContain(token);
     expect(await sandboxesOf(product)).toHaveLength(1);
-  }, 90_000);
+  });
 });

@@ -52,12 +52,12 @@ describe('a full run with marked secrets', () => {
         LOG_LEVEL: 'debug',
       },
     });
-  }, 180_000);
+  });
   afterAll(async () => {
     await product.stop();
     await Promise.all([llm.close(), git.close()]);
     rmSync(scratch, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   const put = async (path: string, body: unknown) => {
     const { status, body: answer } = await product.call('POST', path, body);
@@ -134,7 +134,7 @@ describe('a full run with marked secrets', () => {
     });
     expect(tasks.at(-1)?.status).toBe('ERROR');
     expect(leaks(JSON.stringify(tasks))).toEqual([]);
-  }, 120_000);
+  });
 
   const leaks = (text: string) =>
     [...secrets].flatMap(([name, secret]) =>
@@ -233,7 +233,7 @@ describe('a full run with marked secrets', () => {
     }
     // What was taken out was there: the events say where.
     expect(JSON.stringify(await eventsOf(product, conversationId))).toContain('**********');
-  }, 120_000);
+  });
 
   it('was looked for where it would have been: what is not secret is found in each place', async () => {
     const {
@@ -244,7 +244,7 @@ describe('a full run with marked secrets', () => {
     for (const [place, paths] of Object.entries(all)) {
       expect(grep([conversationId, sandboxId, 'Show me everything'], paths), place).not.toEqual([]);
     }
-  }, 120_000);
+  });
 });
 
 /** How `JSON.stringify` is handed a Buffer. */

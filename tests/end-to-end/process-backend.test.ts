@@ -119,7 +119,7 @@ describe('a sandbox', () => {
       initial_message: { role: 'user', content: [{ type: 'text', text: 'wait for me' }], run: true },
       autotitle: false,
     });
-    await vi.waitFor(() => access(inProject('ticks')), 20_000);
+    await vi.waitFor(() => access(inProject('ticks')), 30_000);
     const environment = await readFile(inProject('env.txt'), 'utf8');
     expect(environment).toContain(`TMUX_TMPDIR=${pathsOf(launch).terminals}`);
     expect(environment).not.toMatch(new RegExp(`${launch.sessionApiKey}|${launch.secretKey}`));
@@ -146,7 +146,7 @@ describe('a sandbox', () => {
     await writeFile(inProject('go'), '');
     await vi.waitFor(async () => {
       expect((await client.conversation(conversationId))?.execution_status).toBe('finished');
-    }, 20_000);
+    }, 30_000);
     const events: AgentEvent[] = [];
     for await (const event of client.eventsFrom(conversationId)) events.push(event);
     const observation = JSON.stringify(

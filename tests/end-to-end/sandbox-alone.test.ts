@@ -51,12 +51,12 @@ describe('a real sandbox that is left alone', () => {
     });
     database = new pg.Client({ connectionString: product.databaseUrl });
     await database.connect();
-  }, 180_000);
+  });
   afterAll(async () => {
     await database.end();
     await product.stop();
     await llm.close();
-  }, 120_000);
+  });
 
   /** Messages with the result of the callback that was registered for them; those without one are `null`. */
   const logged = async (): Promise<Record<string, string | null>> => {

@@ -22,7 +22,7 @@ let guarded: GitServer;
 beforeAll(async () => {
   bench = await openStartBench();
   ({ fixture, llm, open, guarded } = bench);
-}, 180_000);
+});
 afterAll(() => bench.close());
 beforeEach(() => bench.reset());
 

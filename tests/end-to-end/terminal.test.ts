@@ -64,12 +64,12 @@ describe('somebody at a terminal', () => {
       LLM_BASE_URL: llm.url,
     };
     await startUp();
-  }, 120_000);
+  });
   afterAll(async () => {
     await stopUp();
     await llm.close();
     rmSync(directory, { recursive: true, force: true });
-  }, 60_000);
+  });
 
   let sandbox = '';
 
@@ -83,7 +83,7 @@ describe('somebody at a terminal', () => {
     expect(said.trimEnd().endsWith('finished')).toBe(true);
     sandbox = /sandbox +(\S+)/.exec(said)?.[1] ?? '';
     expect(await statusOf(sandbox)).toBe('RUNNING');
-  }, 120_000);
+  });
 
   it('is told why a start failed, and that in the exit status', async () => {
     const failure = await callboard('start', '--message', 'Hi', '--sandbox', 'no-such-sandbox').catch(
@@ -95,14 +95,14 @@ describe('somebody at a terminal', () => {
 
   it('pauses and resumes sandboxes, by callboard and by temporal', async () => {
     await callboard('sandboxes', 'pause', sandbox);
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 10_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 30_000);
     await callboard('sandboxes', 'resume', sandbox);
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 10_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 30_000);
     await temporal('workflow', 'signal', '--workflow-id', `sandbox/${sandbox}`, '--name', 'pause');
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 10_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 30_000);
     await temporal('workflow', 'signal', '--workflow-id', `sandbox/${sandbox}`, '--name', 'resume');
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 10_000);
-  }, 60_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 30_000);
+  });
 
   it('leaves no agent-server behind with Ctrl-C, and goes on with the same sandbox after the next up', async () => {
     expect(agentServersOf(sandbox)).toHaveLength(1);
@@ -129,9 +129,9 @@ describe('somebody at a terminal', () => {
     expect(agentServersOf(sandbox)).toEqual([survivor]);
     await callboard('sandboxes', 'delete', sandbox);
     await vi.waitFor(() => expect(agentServersOf(sandbox)).toHaveLength(0), {
-      timeout: 20_000,
+      timeout: 30_000,
       interval: 100,
     });
     expect(await callboard('sandboxes', 'list')).toContain('There are no sandboxes.');
-  }, 120_000);
+  });
 });

@@ -35,7 +35,7 @@ afterEach(async () => {
   }
   // What was orphaned by a test that failed half way.
   for (const pid of enginesOn(dir)) process.kill(pid, 'SIGKILL');
-  await vi.waitFor(() => rmSync(dir, { recursive: true, force: true }), { timeout: 10_000 });
+  await vi.waitFor(() => rmSync(dir, { recursive: true, force: true }), { timeout: 30_000 });
 });
 
 function up(env: NodeJS.ProcessEnv = {}): UpProcess {
@@ -136,7 +136,7 @@ describe('callboard up', () => {
     expect(children.filter(lives)).toEqual([]);
     expect(enginesOn(dir)).toEqual([]);
     expect(existsSync(join(dir, 'up.lock'))).toBe(false);
-  }, 120_000);
+  });
 
   it('refuses a second run on its data directory, and starts an engine that crashed again at the same address', async () => {
     const process_ = up();
@@ -167,7 +167,7 @@ describe('callboard up', () => {
     process_.signal('SIGINT');
     expect(await process_.end()).toBe(0);
     expect(enginesOn(dir)).toEqual([]);
-  }, 120_000);
+  });
 
   it('steps aside where an address is given', async () => {
     const process_ = up(given());
@@ -181,7 +181,7 @@ describe('callboard up', () => {
     expect(existsSync(join(dir, 'temporal'))).toBe(false);
     process_.signal('SIGINT');
     expect(await process_.end()).toBe(0);
-  }, 60_000);
+  });
 
   it('says at once, in one sentence, that its port is in use', async () => {
     const taken = createServer();
@@ -218,7 +218,7 @@ describe('callboard up', () => {
       /^callboard: PostgreSQL cannot start from .*\/postgres\/cluster \(.+; its log is .*\/logs\/postgres\.log\).*move it away to begin with an empty database\.$/m,
     );
     expect(enginesOn(dir)).toEqual([]);
-  }, 120_000);
+  });
 
   it('begins anew where a first start was interrupted while it made the database', async () => {
     const first = up();
@@ -231,14 +231,14 @@ describe('callboard up', () => {
     const second = up();
     const { databaseUrl } = await second.ready();
     expect(await query(databaseUrl, 'select 1 as one')).toEqual([{ one: 1 }]);
-  }, 90_000);
+  });
 
   it('stops its engines when a service does not start', async () => {
     const process_ = up({ UP_TEST_SERVICE: 'fail' });
     expect(await process_.end()).toBe(1);
     expect(process_.output).toMatch(/Stopped\.\ncallboard: The test service does not start: let it\.\n$/);
     expect(enginesOn(dir)).toEqual([]);
-  }, 60_000);
+  });
 
   it('ends with the reason when a service ends by itself', async () => {
     const process_ = up({ ...given(), UP_TEST_SERVICE: 'end' });
@@ -247,7 +247,7 @@ describe('callboard up', () => {
       'callboard: test service does not run any more (out of luck): start Callboard again.',
     );
     expect(enginesOn(dir)).toEqual([]);
-  }, 60_000);
+  });
 
   it('ends at once at the second signal, and its engines end after it', async () => {
     const process_ = up({ UP_TEST_SERVICE: 'hang' });
@@ -256,6 +256,6 @@ describe('callboard up', () => {
     await process_.says(/Stopping Callboard/);
     process_.signal('SIGINT');
     expect(await process_.end()).toBe(130);
-    await vi.waitFor(() => expect(enginesOn(dir)).toEqual([]), 20_000);
-  }, 60_000);
+    await vi.waitFor(() => expect(enginesOn(dir)).toEqual([]), 30_000);
+  });
 });

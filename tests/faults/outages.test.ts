@@ -31,11 +31,11 @@ beforeAll(async () => {
     env: {},
     note: () => undefined,
   });
-}, 180_000);
+});
 afterAll(async () => {
   await cluster.stop();
   for (const { pid } of recordedAgents(cluster.hostDirectories)) signal(pid, 'SIGKILL');
-}, 120_000);
+});
 
 async function call(
   method: string,
@@ -198,7 +198,7 @@ describe('when the API is killed', () => {
     await ready();
     expect((await post(key)).body).toMatchObject({ id: first.id });
     await ended(first.id);
-  }, 120_000);
+  });
 
   it('in the middle of a stream, the start goes on and can be asked for', async () => {
     const response = await fetch(`${cluster.urls[0]}/api/v1/app-conversations/stream-start`, {
@@ -216,7 +216,7 @@ describe('when the API is killed', () => {
     await expect(broken).rejects.toThrow();
     await ready();
     await ended(taskId!);
-  }, 120_000);
+  });
 });
 
 describe('when a worker is frozen for longer than its heartbeats may be late', () => {
@@ -262,7 +262,7 @@ describe('when an agent-server', () => {
       return one;
     }, RECOVERY);
     if (task.status === 'ERROR') expect(task.detail).toMatch(/agent-server/);
-  }, 120_000);
+  });
 
   it('is killed while it runs, its sandbox is MISSING, and comes back with its conversation when resumed', async () => {
     const { sandbox_id: box, app_conversation_id: conversation } = await started();
@@ -274,7 +274,7 @@ describe('when an agent-server', () => {
       body: message('Are you there?'),
     });
     expect(sent.status).toBe(200);
-  }, 120_000);
+  });
 
   it('is frozen by somebody, its sandbox is PAUSED, and RUNNING again when it is thawed', async () => {
     const { sandbox_id: box } = await started();
@@ -283,5 +283,5 @@ describe('when an agent-server', () => {
     await becomes(box!, 'PAUSED');
     signal(pid, 'SIGCONT');
     await becomes(box!, 'RUNNING');
-  }, 120_000);
+  });
 });

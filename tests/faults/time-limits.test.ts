@@ -44,13 +44,13 @@ describe('a start that runs into the time limit of', () => {
     });
     await git.addRepository('acme/rocket', { files: { 'README.md': '# Rocket\n' } });
     await git.addRepository('acme/slow', { files: { '.openhands/setup.sh': 'sleep 601\n' } });
-  }, 180_000);
+  });
   afterAll(async () => {
     git.release();
     await product.stop();
     await git.close();
     await rm(directory, { recursive: true, force: true });
-  }, 120_000);
+  });
   beforeEach(async () => {
     git.release();
     await rm(stuck, { force: true });
@@ -86,14 +86,14 @@ describe('a start that runs into the time limit of', () => {
       detail: expect.stringContaining('SANDBOX_STARTUP_TIMEOUT_SECONDS') as string,
     });
     await nothingLeftOf(box);
-  }, 120_000);
+  });
 
   it('its clone says so, and leaves nothing of the sandbox that was made for it (D39)', async () => {
     git.hold();
     const task = await failed({ selected_repository: 'acme/rocket' });
     expect(task.detail).toMatch(/did not end within 10 s: raise CLONE_TIMEOUT_SECONDS/);
     await nothingLeftOf(task.sandbox_id!);
-  }, 120_000);
+  });
 
   it('its clone leaves a sandbox that was given as it was, with the conversation in it', async () => {
     const first = await endOfStart(product, (await postStart(product, {})).id);
@@ -113,7 +113,7 @@ describe('a start that runs into the time limit of', () => {
       { role: 'user', content: [{ type: 'text', text: 'Still there?' }] },
     );
     expect(status).toBe(200);
-  }, 120_000);
+  });
 
   it('its setup script is READY all the same, and the script with all it started is ended', async () => {
     const { id } = await postStart(product, { selected_repository: 'acme/slow' });
@@ -122,5 +122,5 @@ describe('a start that runs into the time limit of', () => {
     expect(await statusOf(task.sandbox_id!)).toBe('RUNNING');
     const left = markedProcesses(hosts()).filter(({ sandboxId }) => sandboxId === task.sandbox_id);
     expect(left).toHaveLength(1); // the agent-server
-  }, 120_000);
+  });
 });

@@ -26,11 +26,11 @@ describe('a start whose worker is killed with -9', () => {
         '.openhands/pre-commit.sh': '#!/bin/bash\nexit 0\n',
       },
     });
-  }, 180_000);
+  });
   afterAll(async () => {
     await product.stop();
     await Promise.all([llm.close(), git.close()]);
-  }, 120_000);
+  });
   beforeEach(() => git.release());
 
   it.each<StartStatus>([

@@ -31,11 +31,11 @@ describe('a start whose processes are asked to end (SIGTERM)', () => {
           'echo begun >> setup-runs.txt; until [ -e go ]; do sleep 0.1; done; echo done >> setup-runs.txt\n',
       },
     });
-  }, 180_000);
+  });
   afterAll(async () => {
     await product.stop();
     await git.close();
-  }, 120_000);
+  });
   beforeEach(() => git.release());
 
   const projectOf = (sandboxId: string) =>
@@ -54,7 +54,7 @@ describe('a start whose processes are asked to end (SIGTERM)', () => {
         ended = task;
         const project = projectOf(task.sandbox_id ?? '');
         const scriptRuns = () =>
-          vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 20_000);
+          vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 30_000);
         if (task.status === 'RUNNING_SETUP_SCRIPT') await scriptRuns();
         if (task.status === phase) {
           for (let time = 0; time < times; time++) {
@@ -100,5 +100,5 @@ describe('a start whose processes are asked to end (SIGTERM)', () => {
     await vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 30_000);
     writeFileSync(join(project, 'go'), '');
     expect(await endOfStart(product, id)).toMatchObject({ status: 'READY', detail: null });
-  }, 120_000);
+  });
 });

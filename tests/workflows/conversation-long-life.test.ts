@@ -1,22 +1,13 @@
 /** On a Temporal of its own, which finds histories long that are short elsewhere. */
-import type { SignalDefinition } from '@temporalio/common';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { Worker } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startEmbeddedTemporal } from '../../cli/embedded/temporal.js';
-import { conversationWorkflowId } from '../../contract/ids.js';
-import {
-  callbacksQueuedSignal,
-  CONVERSATION_WORKFLOW,
-  messagesQueuedSignal,
-} from '../../workflows/messages.js';
+import { callbacksQueuedSignal, messagesQueuedSignal } from '../../workflows/messages.js';
 import { required } from '../support/environment.js';
-import { FakeConversation } from '../support/fake-conversation.js';
-import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
+import { openConversationActors, type ConversationActors } from '../support/conversation-actors.js';
 
 /** Events after which this Temporal suggests a new run; 4,096 by default. */
 const LONG = 100;
@@ -24,11 +15,8 @@ const LONG = 100;
 describe('a conversation actor that lives for long', () => {
   let directory: string;
   let temporal: Awaited<ReturnType<typeof startEmbeddedTemporal>>;
-  let environment: TestWorkflowEnvironment;
-  let worker: Worker;
-  let run: Promise<void>;
-  const taskQueue = uniqueTaskQueue();
-  const fake = new FakeConversation();
+  let actors: ConversationActors;
+  let fake: ConversationActors['fake'];
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'callboard-long-life-'));
@@ -39,36 +27,23 @@ describe('a conversation actor that lives for long', () => {
       ports: { frontend: 0, ui: 0 },
       extraArgs: ['--dynamic-config-value', `limit.historyCount.suggestContinueAsNew=${LONG}`],
     });
-    environment = await connectTemporal(temporal.address);
-    worker = await createTestWorker(environment, {
-      taskQueue,
-      workflowBundle: await bundleWorkflows(),
-      activities: fake.activities,
-    });
-    run = worker.run();
-  }, 120_000);
+    actors = await openConversationActors(temporal.address);
+    fake = actors.fake;
+    await actors.work();
+  });
   afterAll(async () => {
-    worker.shutdown();
-    await run;
-    await environment.teardown();
+    await actors.close();
     await temporal.stop();
     await rm(directory, { recursive: true, force: true });
-  }, 60_000);
-
-  const wake = (id: string, signal: SignalDefinition) =>
-    environment.client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
-      workflowId: conversationWorkflowId(id),
-      taskQueue,
-      args: [{ conversationId: id }],
-      signal,
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    });
+  });
 
   /** Ids of its runs, first to last. */
   async function runsOf(workflowId: string, first: string): Promise<string[]> {
     const runs = [first];
     for (;;) {
-      const { events } = await environment.client.workflow.getHandle(workflowId, runs.at(-1)).fetchHistory();
+      const { events } = await actors.environment.client.workflow
+        .getHandle(workflowId, runs.at(-1))
+        .fetchHistory();
       const next = events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId;
       if (!next) return runs;
       runs.push(next);
@@ -80,15 +55,15 @@ describe('a conversation actor that lives for long', () => {
     const texts = Array.from({ length: 40 }, (_, number) => `message ${number}`);
     const say = async (...said: string[]) => {
       fake.waiting.push(...said);
-      return wake(id, messagesQueuedSignal);
+      return actors.wake(id, messagesQueuedSignal);
     };
     fake.holdDeliveries = true;
     const first = await say(...texts.slice(0, 3));
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 20_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
     // Its history grows beside the delivery, which is not cut short for it.
     await vi.waitFor(
       async () => {
-        await wake(id, callbacksQueuedSignal);
+        await actors.wake(id, callbacksQueuedSignal);
         expect((await first.describe()).historyLength).toBeGreaterThan(LONG);
       },
       { timeout: 60_000, interval: 10 },
@@ -96,9 +71,9 @@ describe('a conversation actor that lives for long', () => {
     await say(...texts.slice(3, 6));
     fake.holdDeliveries = false;
     for (const text of texts.slice(6)) await say(text);
-    await environment.client.workflow.getHandle(first.workflowId).result();
+    await actors.environment.client.workflow.getHandle(first.workflowId).result();
     expect(fake.told).toEqual(texts);
     expect(fake.waiting).toEqual([]);
     expect((await runsOf(first.workflowId, first.signaledRunId)).length).toBeGreaterThan(1);
-  }, 120_000);
+  });
 });

@@ -1,49 +1,25 @@
-import type { SignalDefinition } from '@temporalio/common';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { Worker } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { conversationWorkflowId } from '../../contract/ids.js';
 import {
   callbacksQueuedSignal,
-  CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
   messagesQueuedSignal,
 } from '../../workflows/messages.js';
+import { openConversationActors, type ConversationActors } from '../support/conversation-actors.js';
 import { FakeConversation } from '../support/fake-conversation.js';
-import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
 
 describe('the conversation actor with messages', () => {
-  let environment: TestWorkflowEnvironment;
-  let worker: Worker;
-  let run: Promise<void>;
-  const taskQueue = uniqueTaskQueue();
-  const fake = new FakeConversation();
+  let actors: ConversationActors;
+  let fake: ConversationActors['fake'];
+  const wake: ConversationActors['wake'] = (id, signal) => actors.wake(id, signal);
 
   beforeAll(async () => {
-    environment = await connectTemporal();
-    worker = await createTestWorker(environment, {
-      taskQueue,
-      workflowBundle: await bundleWorkflows(),
-      activities: fake.activities,
-    });
-    run = worker.run();
+    actors = await openConversationActors();
+    fake = actors.fake;
+    await actors.work();
   });
   afterEach(() => Object.assign(fake, new FakeConversation(), { activities: fake.activities }));
-  afterAll(async () => {
-    worker.shutdown();
-    await run;
-    await environment.teardown();
-  });
-
-  const wake = (id: string, signal: SignalDefinition) =>
-    environment.client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
-      workflowId: conversationWorkflowId(id),
-      taskQueue,
-      args: [{ conversationId: id }],
-      signal,
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    });
+  afterAll(() => actors.close());
 
   it('delivers them and ends, in a short history and without a look at callbacks', async () => {
     const handle = await wake(randomUUID(), messagesQueuedSignal);
@@ -87,7 +63,7 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
     await wake(id, messagesQueuedSignal);
     fake.holdDeliveries = false;
     await handle.result();
@@ -98,11 +74,11 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
     await wake(id, callbacksQueuedSignal);
-    await vi.waitFor(() => expect(fake.runs).toBe(1), 10_000);
+    await vi.waitFor(() => expect(fake.runs).toBe(1), 30_000);
     await wake(id, callbacksQueuedSignal);
-    await vi.waitFor(() => expect(fake.runs).toBe(2), 10_000);
+    await vi.waitFor(() => expect(fake.runs).toBe(2), 30_000);
     fake.holdDeliveries = false;
     await handle.result();
     expect(fake.delivered).toHaveLength(1);
@@ -112,7 +88,7 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
     await wake(id, conversationDeletedSignal);
     await handle.result();
     expect(fake.deleted).toEqual([id]);

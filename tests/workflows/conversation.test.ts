@@ -1,47 +1,23 @@
-import type { SignalDefinition } from '@temporalio/common';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import type { Worker } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { conversationWorkflowId } from '../../contract/ids.js';
 import {
   callbacksQueuedSignal,
-  CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
   runEndedSignal,
 } from '../../workflows/messages.js';
-import { FakeConversation } from '../support/fake-conversation.js';
-import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
+import { openConversationActors, type ConversationActors } from '../support/conversation-actors.js';
 
 describe('the conversation actor', () => {
-  let environment: TestWorkflowEnvironment;
-  let worker: Worker;
-  let run: Promise<void>;
-  const taskQueue = uniqueTaskQueue();
-  const fake = new FakeConversation();
+  let actors: ConversationActors;
+  let fake: ConversationActors['fake'];
+  const wake: ConversationActors['wake'] = (id, signal) => actors.wake(id, signal);
 
   beforeAll(async () => {
-    environment = await connectTemporal();
-    worker = await createTestWorker(environment, {
-      taskQueue,
-      workflowBundle: await bundleWorkflows(),
-      activities: fake.activities,
-    });
-    run = worker.run();
+    actors = await openConversationActors();
+    fake = actors.fake;
+    await actors.work();
   });
-  afterAll(async () => {
-    worker.shutdown();
-    await run;
-    await environment.teardown();
-  });
-
-  const wake = (id: string, signal: SignalDefinition) =>
-    environment.client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
-      workflowId: conversationWorkflowId(id),
-      taskQueue,
-      args: [{ conversationId: id }],
-      signal,
-    });
+  afterAll(() => actors.close());
 
   it('works through its queue and ends when nothing is left', async () => {
     fake.queued = 3;

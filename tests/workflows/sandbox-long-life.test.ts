@@ -88,5 +88,5 @@ describe('a sandbox that lives for long', () => {
     const { historyLength } = await actor.describe();
     expect((historyLength / LOOKS) * LOOKS_OF_A_MONTH).toBeLessThan(51_200 / 2);
     await obeyed(actor, 'delete');
-  }, 90_000);
+  });
 });

@@ -63,9 +63,9 @@ describe('the sandbox actor', () => {
     const id = idOf(handle);
     await handle.executeUpdate(ensureRunningUpdate);
     await handle.signal(sandboxSignal('pause'));
-    await vi.waitFor(() => expect(host.things.get(id)).toBe('paused'), 10_000);
+    await vi.waitFor(() => expect(host.things.get(id)).toBe('paused'), 30_000);
     await handle.signal(sandboxSignal('resume'));
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING']), 10_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING']), 30_000);
     await handle.signal(sandboxSignal('delete'));
     await handle.result();
     expect(host.things.has(id)).toBe(false);
@@ -132,7 +132,7 @@ describe('the sandbox actor', () => {
     await handle.executeUpdate(ensureRunningUpdate);
     host.things.delete(id);
     await handle.signal(observedSignal, { state: 'gone', exitCode: 137 });
-    await vi.waitFor(() => expect(host.statuses(id)).toContain('MISSING'), 10_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toContain('MISSING'), 30_000);
     expect((await handle.query(sandboxStateQuery)).detail).toContain('code 137');
     expect(await handle.executeUpdate(ensureRunningUpdate)).toBe('RUNNING');
     expect(host.things.get(id)).toBe('running');
@@ -160,12 +160,12 @@ describe('the sandbox actor', () => {
     const id = idOf(handle);
     await handle.executeUpdate(ensureRunningUpdate);
     await handle.signal(observedSignal, { state: 'running', row: 'PAUSED', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING']), 10_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING']), 30_000);
     // Where the row is right, what was seen is what is new.
     await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED']), 10_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED']), 30_000);
     await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED']), 10_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED']), 30_000);
     await handle.executeUpdate(sandboxUpdate('delete'));
     expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED', 'MISSING']);
   });
@@ -174,7 +174,7 @@ describe('the sandbox actor', () => {
     host.holdBoot = true;
     const handle = await start();
     const id = idOf(handle);
-    await vi.waitFor(() => expect(host.things.has(id)).toBe(true), 10_000);
+    await vi.waitFor(() => expect(host.things.has(id)).toBe(true), 30_000);
     await handle.signal(sandboxSignal('delete'));
     host.holdBoot = false;
     await handle.result();
@@ -207,7 +207,7 @@ describe('the sandbox actor', () => {
     const handle = await start();
     await vi.waitFor(
       async () => expect((await handle.query(sandboxStateQuery)).status).toBe('PAUSED'),
-      20_000,
+      30_000,
     );
     const calls = host.calls.filter((call) => call.endsWith(idOf(handle))).map((call) => call.split(' ')[0]);
     expect(calls).toEqual(['boot', 'judgeIdleness', 'catchUpSandbox', 'suspend']);

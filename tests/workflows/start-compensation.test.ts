@@ -139,7 +139,7 @@ describe('a start that ends', () => {
     run = worker.run();
     // All at once: each waits most of its time.
     await Promise.all(CASES.map(begin));
-  }, 120_000);
+  });
   afterAll(async () => {
     phases.end();
     worker.shutdown();
@@ -190,20 +190,15 @@ describe('a start that ends', () => {
         }
       }
     },
-    60_000,
   );
 
-  it.each([...LIMITED])(
-    'READY after %s was handed over from worker to worker many times',
-    async (at) => {
-      const taskId = randomUUID();
-      phases.plans.set(taskId, { at, ending: 'handovers', isNew: true });
-      await (await start(taskId)).result();
-      expect(phases.trace(taskId)).toMatchObject({ released: [], error: null });
-      expect(phases.trace(taskId).statuses.at(-1)).toBe('READY');
-    },
-    60_000,
-  );
+  it.each([...LIMITED])('READY after %s was handed over from worker to worker many times', async (at) => {
+    const taskId = randomUUID();
+    phases.plans.set(taskId, { at, ending: 'handovers', isNew: true });
+    await (await start(taskId)).result();
+    expect(phases.trace(taskId)).toMatchObject({ released: [], error: null });
+    expect(phases.trace(taskId).statuses.at(-1)).toBe('READY');
+  });
 
   it('with a part that cannot be given back still gives back the rest', async () => {
     const taskId = randomUUID();
@@ -226,5 +221,5 @@ describe('a start that ends', () => {
       await expect(handle.result()).rejects.toThrow();
     });
     expect(phases.trace(taskId).released).toEqual(['sandbox']);
-  }, 60_000);
+  });
 });

@@ -131,7 +131,7 @@ describe('a start', () => {
     phases.hanging = 'runSetupScript';
     const taskId = randomUUID();
     const handle = await accept(taskId);
-    await vi.waitFor(() => expect(phases.calls).toContain(`runSetupScript ${taskId}`), 10_000);
+    await vi.waitFor(() => expect(phases.calls).toContain(`runSetupScript ${taskId}`), 30_000);
     await handle.cancel();
     await expect(handle.result()).rejects.toThrow();
     expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'cancelled', cancelled: true } });
@@ -149,7 +149,7 @@ describe('a start', () => {
         expect(
           (await environment.client.workflow.getHandle(startTaskWorkflowId(taskId)).describe()).status.name,
         ).toBe('COMPLETED'),
-      10_000,
+      30_000,
     );
     expect(phases.calls.filter((call) => call === `createConversation ${taskId}`)).toHaveLength(1);
   });

@@ -34,7 +34,7 @@ it('a versioned worker serves actors that move on to later versions', async () =
           deploymentName,
           buildId: '1',
         }),
-      { timeout: 20_000, interval: 200 },
+      { timeout: 30_000, interval: 200 },
     );
     const id = randomUUID();
     const handle = await environment.client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {
@@ -48,4 +48,4 @@ it('a versioned worker serves actors that move on to later versions', async () =
     const { raw } = await handle.describe();
     expect(raw.workflowExecutionInfo?.versioningInfo?.behavior).toBe(2); // AUTO_UPGRADE
   });
-}, 60_000);
+});

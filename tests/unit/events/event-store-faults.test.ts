@@ -222,7 +222,7 @@ describe('whatever is appended, fails, crashes and is repaired in between', () =
       }),
       { numRuns: 40 },
     );
-  }, 120_000);
+  });
 
   it('an index that is lost comes back equal', async () => {
     await fc.assert(
@@ -236,5 +236,5 @@ describe('whatever is appended, fails, crashes and is repaired in between', () =
       }),
       { numRuns: 10 },
     );
-  }, 60_000);
+  });
 });

@@ -107,7 +107,7 @@ describe('launching', () => {
   it('shows what waits for work as running, whatever the system calls that (D25)', async () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
-    await vi.waitFor(async () => expect((await readStat(handle.pid!))?.state).toBe('S'), 10_000);
+    await vi.waitFor(async () => expect((await readStat(handle.pid!))?.state).toBe('S'), 30_000);
     expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
   });
 
