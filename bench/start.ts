@@ -1,146 +1,124 @@
 /**
- * `npm run bench`: how long a start takes, beside the boot of the agent-server itself, measured in turns in one run.
+ * `npm run bench`: measures what `docs/performance.md` promises and prints one table in Markdown.
  *
- * Boot is exec → first `/alive` of the agent-server with the environment that sandboxes get; start is POST → READY of a
- * conversation without a repository in a new sandbox. What Callboard adds is the difference to the boot within the same
- * start: two boots of one machine differ by half a second and more.
+ *     npm run bench                             all measures
+ *     npm run bench -- --only ingest,pages      some of them
+ *     npm run bench -- --runs 9                 medians of nine runs instead of five
+ *     npm run bench -- --list                   the names of all
+ *     npm run bench -- --profile DIRECTORY      CPU profiles of API and worker, of the measures that share them
+ *
+ * Runs `dist/` (`npm run build`) on a PostgreSQL and a Temporal server of its own. Progress goes to standard error, the
+ * table to standard output.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { startTasksOf } from '../cli/client/start-stream.js';
-import { START_STATUSES, type StartStatus } from '../contract/start-task.js';
-import { createProcessBackend } from '../sandboxes/process-backend.js';
-import { awaitReady } from '../sandboxes/readiness.js';
+import { existsSync } from 'node:fs';
+import { cpus, loadavg, totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import setUpEngines from '../tests/support/global-setup.js';
-import { required } from '../tests/support/environment.js';
-import { freePort } from '../tests/support/loopback.js';
-import { startProduct, type Product } from '../tests/support/product.js';
-import { finish, startScriptedLlm } from '../tests/support/scripted-llm.js';
-import { median, table } from './statistics.js';
+import type { Product } from '../tests/support/product.js';
+import { startProduct } from '../tests/support/product.js';
+import { startLightSandboxes, type LightSandboxes } from './light-sandboxes.js';
+import type { Measure, Surroundings } from './measure.js';
+import { ingest } from './measures/ingest.js';
+import { lean } from './measures/lean.js';
+import { lightStarts } from './measures/light-starts.js';
+import { lists } from './measures/lists.js';
+import { pages } from './measures/pages.js';
+import { realStart } from './measures/real-start.js';
+import { reportOf, type MeasuredResult } from './report.js';
 
-const RUNS = Number(process.argv[2] ?? 5);
+const MEASURES: readonly Measure[] = [lean, realStart, lightStarts, ingest, lists, pages];
 
-interface Measured {
-  /** Boot of an agent-server alone, in milliseconds. */
-  boot: number;
-  /** Boot of the agent-server within the start, exec → `/alive`, in milliseconds. */
-  ownBoot: number;
-  start: number;
-  /** Milliseconds in each status but the last. */
-  phases: Map<StartStatus, number>;
-}
+const note = (line: string): void => void process.stderr.write(`[bench] ${line}\n`);
 
-/** exec → `/alive` 200 with its process alive, in milliseconds. */
-async function measureBoot(): Promise<number> {
-  const directory = mkdtempSync(join(tmpdir(), 'callboard-bench-'));
-  const silent = { info: () => undefined, warn: () => undefined };
-  const backend = createProcessBackend({
-    rootDirectory: directory,
-    command: required('AGENT_SERVER_COMMAND'),
-    address: '127.0.0.1',
-    logger: silent,
-  });
-  const sandboxId = 'bench';
-  const port = await freePort();
-  const began = performance.now();
-  const handle = await backend.launch({
-    sandboxId,
-    specId: 'bench',
-    port,
-    sessionApiKey: 'bench-session-key',
-    secretKey: 'bench-secret-key',
-    webhookBaseUrl: 'http://127.0.0.1:9/api/v1/webhooks',
-    environment: {},
-  });
-  await awaitReady({ backend, sandboxId, handle, startupTimeoutMs: 120_000 });
-  const took = performance.now() - began;
-  await backend.destroy(sandboxId, handle);
-  rmSync(directory, { recursive: true, force: true });
-  return took;
-}
+/** API and worker on light sandboxes; many at a time, and as often as a measure likes. */
+class LightProduct {
+  #sandboxes: LightSandboxes | null = null;
+  #product: Product | null = null;
 
-/** POST → READY in milliseconds, and the time in each status as the stream brought them. */
-async function measureStart(product: Product): Promise<Omit<Measured, 'boot'>> {
-  const began = performance.now();
-  const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      initial_message: { role: 'user', content: [{ type: 'text', text: 'Hello' }], run: true },
-    }),
-  });
-  if (!response.ok || !response.body) throw new Error(`stream-start answered ${response.status}`);
-  const phases = new Map<StartStatus, number>();
-  let entered = began;
-  let current: StartStatus | null = null;
-  let sandboxId: string | null = null;
-  for await (const task of startTasksOf(response.body)) {
-    const now = performance.now();
-    // What passes before the first status is the request itself.
-    phases.set(current ?? 'WORKING', (phases.get(current ?? 'WORKING') ?? 0) + now - entered);
-    entered = now;
-    current = task.status;
-    sandboxId = task.sandbox_id;
-    if (task.status === 'ERROR') throw new Error(task.detail ?? 'the start failed');
+  /** @param profiles directory for CPU profiles, or null */
+  constructor(private readonly profiles: string | null) {}
+
+  async get(): Promise<Product> {
+    if (this.#product) return this.#product;
+    this.#sandboxes = await startLightSandboxes();
+    this.#product = await startProduct({
+      env: {
+        AGENT_SERVER_COMMAND: this.#sandboxes.command,
+        LLM_MODEL: 'openai/none',
+        LLM_API_KEY: 'sk-none',
+        CALLBOARD_STARTS_PER_MINUTE: '0',
+        CALLBOARD_WRITES_PER_MINUTE: '0',
+      },
+      nodeFlags: this.profiles === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${this.profiles}`],
+    });
+    return this.#product;
   }
-  const start = entered - began;
-  const ownBoot = bootOf(product, sandboxId ?? '');
-  await product.call('DELETE', `/api/v1/sandboxes/${sandboxId ?? ''}`);
-  return { start, ownBoot, phases };
-}
 
-/** What the worker logged of the boot of a sandbox. */
-function bootOf(product: Product, sandboxId: string): number {
-  for (const line of product.worker.output.split('\n')) {
-    if (!line.includes('"bootMs"') || !line.includes(sandboxId)) continue;
-    return (JSON.parse(line) as { bootMs: number }).bootMs;
+  async stop(): Promise<void> {
+    await this.#product?.stop();
+    await this.#sandboxes?.close();
   }
-  throw new Error(`the worker logged no boot of ${sandboxId}`);
 }
 
-const ms = (value: number): string => value.toFixed(0);
+function options() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string' },
+      runs: { type: 'string', default: '5' },
+      list: { type: 'boolean', default: false },
+      profile: { type: 'string' },
+    },
+  });
+  const names = values.only?.split(',').map((name) => name.trim());
+  const unknown = names?.filter((name) => !MEASURES.some((measure) => measure.name === name)) ?? [];
+  if (unknown.length > 0) throw new Error(`no such measure: ${unknown.join(', ')}; --list names them`);
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs takes a number from 1 on');
+  return { ...values, runs, measures: MEASURES.filter(({ name }) => !names || names.includes(name)) };
+}
 
-const tearDown = await setUpEngines();
-const llm = await startScriptedLlm({ steps: [finish('Done')] });
-const product = await startProduct({
-  env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
-});
-const runs: Measured[] = [];
-try {
-  await measureBoot(); // byte code and file cache
-  const first = await measureStart(product); // asks the agent-server for its version and tools, once per worker
-  process.stderr.write(`first start of the worker: ${ms(first.start - first.ownBoot)} ms over its boot\n`);
-  for (let run = 1; run <= RUNS; run++) {
-    const boot = await measureBoot();
-    const measured = { boot, ...(await measureStart(product)) };
-    runs.push(measured);
-    process.stderr.write(
-      `run ${run}: boot ${ms(boot)} ms, start ${ms(measured.start)} ms, of this ${ms(measured.ownBoot)} ms boot\n`,
-    );
+async function main(): Promise<void> {
+  const { list, runs, measures, profile } = options();
+  if (list) {
+    for (const { name, title } of MEASURES) process.stdout.write(`${name.padEnd(14)}${title}\n`);
+    return;
   }
-} finally {
-  await product.stop();
-  await llm.close();
-  await tearDown();
+  if (!existsSync(new URL('../dist/cli/main.js', import.meta.url))) {
+    throw new Error('dist/ is missing: run npm run build');
+  }
+  const stopEngines = await setUpEngines();
+  const light = new LightProduct(profile === undefined ? null : resolve(profile));
+  const surroundings: Surroundings = { runs, note, light: () => light.get() };
+  const results: MeasuredResult[] = [];
+  const failed: string[] = [];
+  try {
+    for (const { name, title, run } of measures) {
+      note(`${title} …`);
+      const began = performance.now();
+      try {
+        const measured = await run(surroundings);
+        const [load = 0] = loadavg();
+        results.push(...measured.map((result) => ({ ...result, load })));
+        note(`${title}: ${((performance.now() - began) / 1_000).toFixed(0)} s`);
+      } catch (error) {
+        failed.push(name);
+        note(
+          `${title} could not be measured: ${error instanceof Error ? (error.stack ?? '') : String(error)}`,
+        );
+      }
+    }
+  } finally {
+    await light.stop();
+    await stopEngines();
+  }
+  const machine = `${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GB, Node ${process.version}`;
+  process.stdout.write(reportOf(results, { runs, machine }));
+  if (failed.length > 0) {
+    note(`not measured: ${failed.join(', ')}`);
+    process.exitCode = 1;
+  }
 }
 
-const phases = START_STATUSES.filter((status) => status !== 'READY' && status !== 'ERROR');
-const row = (name: string, pick: (run: Measured) => number): string[] => [
-  name,
-  ...runs.map((run) => ms(pick(run))),
-  ms(median(runs.map(pick))),
-];
-process.stdout.write(
-  `\nA start, in milliseconds (load ${loadavg()
-    .map((load) => load.toFixed(1))
-    .join(' ')})\n\n${table([
-    ['', ...runs.map((_, index) => `run ${index + 1}`), 'median'],
-    row('boot of an agent-server alone', (run) => run.boot),
-    row('POST → READY', (run) => run.start),
-    row('  of this the boot', (run) => run.ownBoot),
-    row('  overhead over it', (run) => run.start - run.ownBoot),
-    row('  overhead over a boot alone', (run) => run.start - run.boot),
-    ...phases.map((status) => row(`    ${status}`, (run) => run.phases.get(status) ?? 0)),
-  ])}\n`,
-);
+await main();
+process.exit(); // connections of a measure that failed would keep it open

@@ -22,9 +22,9 @@ export class ProductProcess {
   output = '';
   readonly child: ChildProcess;
 
-  constructor(command: string, env: Record<string, string>) {
+  constructor(command: string, env: Record<string, string>, nodeFlags: readonly string[] = []) {
     if (!existsSync(MAIN)) throw new Error('dist/ is missing: run npm run build');
-    this.child = spawn(process.execPath, [MAIN, command], {
+    this.child = spawn(process.execPath, [...nodeFlags, MAIN, command], {
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -68,10 +68,12 @@ export interface Product {
 
 export interface ProductOptions {
   env?: Record<string, string>;
+  /** For Node, in front of the program. */
+  nodeFlags?: readonly string[];
 }
 
 /** Starts API and worker on a fresh database, a fresh namespace and a fresh data directory. */
-export async function startProduct({ env = {} }: ProductOptions = {}): Promise<Product> {
+export async function startProduct({ env = {}, nodeFlags = [] }: ProductOptions = {}): Promise<Product> {
   const directory = mkdtempSync(join(tmpdir(), 'callboard-product-'));
   const [database, temporal, port] = await Promise.all([createTestDatabase(), connectTemporal(), freePort()]);
   const url = `http://127.0.0.1:${port}`;
@@ -94,8 +96,8 @@ export async function startProduct({ env = {} }: ProductOptions = {}): Promise<P
     databaseUrl: database.url,
     directory,
     temporal,
-    api: new ProductProcess('api', common),
-    worker: new ProductProcess('worker', common),
+    api: new ProductProcess('api', common, nodeFlags),
+    worker: new ProductProcess('worker', common, nodeFlags),
     async replaceWorker() {
       await product.worker.end('SIGKILL');
       product.worker = new ProductProcess('worker', common);

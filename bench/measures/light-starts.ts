@@ -1,0 +1,94 @@
+/** Starts whose agent-server costs nothing: what Callboard, Temporal and PostgreSQL take for one, and for fifty at once. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startTasksOf } from '../../cli/client/start-stream.js';
+import type { Product } from '../../tests/support/product.js';
+import { duration, range, type Measure } from '../measure.js';
+import { processorSeconds } from '../processes.js';
+import { median, percentile } from '../statistics.js';
+
+const AT_ONCE = 50;
+const SINGLE = 10;
+/** As long as a deletion of so many may take, in milliseconds. */
+const CLEAN_MS = 120_000;
+
+/** POST → READY in milliseconds, or null when it failed. */
+async function start(product: Product): Promise<number | null> {
+  const began = performance.now();
+  const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
+  if (!response.ok || !response.body) return null;
+  let last = '';
+  for await (const task of startTasksOf(response.body)) last = task.status;
+  return last === 'READY' ? performance.now() - began : null;
+}
+
+/** Deletes all sandboxes and waits until their actors have ended: what is left would be measured with the next run. */
+async function clean(product: Product): Promise<void> {
+  const { body } = await product.call<{ items: { id: string }[] }>(
+    'GET',
+    '/api/v1/sandboxes/search?limit=100',
+  );
+  await Promise.all(body.items.map(({ id }) => product.call('DELETE', `/api/v1/sandboxes/${id}`)));
+  const deadline = Date.now() + CLEAN_MS;
+  const query = "WorkflowType = 'sandbox' AND ExecutionStatus = 'Running'";
+  while ((await product.temporal.client.workflow.count(query)).count > 0) {
+    if (Date.now() > deadline) throw new Error('sandboxes were still being deleted');
+    await sleep(100);
+  }
+}
+
+export const lightStarts: Measure = {
+  name: 'light-starts',
+  title: 'starts on light agent-servers',
+  async run({ light, runs, note }) {
+    const product = await light();
+    await start(product); // asks the agent-server for its version and tools, once per worker
+    const singles: number[] = [];
+    for (let run = 0; run < SINGLE; run++) {
+      const took = await start(product);
+      if (took === null) throw new Error('a start failed');
+      singles.push(took);
+    }
+    await clean(product);
+    const rates: number[] = [];
+    const p95s: number[] = [];
+    const processor = { api: [] as number[], worker: [] as number[] };
+    let failed = 0;
+    for (let run = 1; run <= runs; run++) {
+      const api = processorSeconds(product.api.child.pid);
+      const worker = processorSeconds(product.worker.child.pid);
+      const began = performance.now();
+      const took = await Promise.all(Array.from({ length: AT_ONCE }, () => start(product)));
+      rates.push((AT_ONCE * 1_000) / (performance.now() - began));
+      const ended = took.filter((time) => time !== null);
+      failed += AT_ONCE - ended.length;
+      p95s.push(percentile(ended, 0.95));
+      processor.api.push(((processorSeconds(product.api.child.pid) - api) * 1_000) / AT_ONCE);
+      processor.worker.push(((processorSeconds(product.worker.child.pid) - worker) * 1_000) / AT_ONCE);
+      note(`${AT_ONCE} starts: ${rates.at(-1)?.toFixed(1) ?? ''}/s`);
+      await clean(product);
+    }
+    const rate = median(rates);
+    return [
+      {
+        measure: 'one start on a light agent-server, POST → READY',
+        value: duration(median(singles)),
+        detail: range(singles, duration),
+        bar: '≤ 0.4 s',
+        met: median(singles) <= 400,
+        python: '1.56 s',
+      },
+      {
+        measure: `${AT_ONCE} concurrent starts on a light agent-server`,
+        value: `${rate.toFixed(1)} starts/s, p95 ${duration(median(p95s))}, ${failed} failed`,
+        detail: `${range(rates, (value) => value.toFixed(1))}; processor time a start: API ${median(processor.api).toFixed(0)} ms, worker ${median(processor.worker).toFixed(0)} ms`,
+        bar: '≥ 20 starts/s, p95 ≤ 3 s, none failed',
+        met: rate >= 20 && median(p95s) <= 3_000 && failed === 0,
+        python: 'SQLite 2.3/s with 19 of 50 failed; PostgreSQL 7.8/s, p95 6.4 s',
+      },
+    ];
+  },
+};

@@ -1,0 +1,140 @@
+/**
+ * How long a start takes with the real agent-server, beside the boot of the agent-server itself, in turns.
+ *
+ * Boot is exec → first `/alive` of the agent-server with the environment that sandboxes get; start is POST → READY of a
+ * conversation without a repository in a new sandbox. What Callboard adds is the difference to the boot within the same
+ * start: two boots of one machine differ by half a second and more.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startTasksOf } from '../../cli/client/start-stream.js';
+import { START_STATUSES, type StartStatus } from '../../contract/start-task.js';
+import { createProcessBackend } from '../../sandboxes/process-backend.js';
+import { awaitReady } from '../../sandboxes/readiness.js';
+import { required } from '../../tests/support/environment.js';
+import { freePort } from '../../tests/support/loopback.js';
+import { startProduct, type Product } from '../../tests/support/product.js';
+import { finish, startScriptedLlm } from '../../tests/support/scripted-llm.js';
+import { duration, range, type Measure } from '../measure.js';
+import { median } from '../statistics.js';
+
+interface Measured {
+  /** Boot of an agent-server alone, in milliseconds. */
+  boot: number;
+  /** Boot of the agent-server within the start, exec → `/alive`, in milliseconds. */
+  ownBoot: number;
+  start: number;
+  /** Milliseconds in each status but the last. */
+  phases: Map<StartStatus, number>;
+}
+
+/** exec → `/alive` 200 with its process alive, in milliseconds. */
+async function measureBoot(): Promise<number> {
+  const directory = mkdtempSync(join(tmpdir(), 'callboard-bench-'));
+  const silent = { info: () => undefined, warn: () => undefined };
+  const backend = createProcessBackend({
+    rootDirectory: directory,
+    command: required('AGENT_SERVER_COMMAND'),
+    address: '127.0.0.1',
+    logger: silent,
+  });
+  const sandboxId = 'bench';
+  const port = await freePort();
+  const began = performance.now();
+  const handle = await backend.launch({
+    sandboxId,
+    specId: 'bench',
+    port,
+    sessionApiKey: 'bench-session-key',
+    secretKey: 'bench-secret-key',
+    webhookBaseUrl: 'http://127.0.0.1:9/api/v1/webhooks',
+    environment: {},
+  });
+  await awaitReady({ backend, sandboxId, handle, startupTimeoutMs: 120_000 });
+  const took = performance.now() - began;
+  await backend.destroy(sandboxId, handle);
+  rmSync(directory, { recursive: true, force: true });
+  return took;
+}
+
+/** POST → READY in milliseconds, and the time in each status as the stream brought them. */
+async function measureStart(product: Product): Promise<Omit<Measured, 'boot'>> {
+  const began = performance.now();
+  const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      initial_message: { role: 'user', content: [{ type: 'text', text: 'Hello' }], run: true },
+    }),
+  });
+  if (!response.ok || !response.body) throw new Error(`stream-start answered ${response.status}`);
+  const phases = new Map<StartStatus, number>();
+  let entered = began;
+  let current: StartStatus | null = null;
+  let sandboxId: string | null = null;
+  for await (const task of startTasksOf(response.body)) {
+    const now = performance.now();
+    // What passes before the first status is the request itself.
+    phases.set(current ?? 'WORKING', (phases.get(current ?? 'WORKING') ?? 0) + now - entered);
+    entered = now;
+    current = task.status;
+    sandboxId = task.sandbox_id;
+    if (task.status === 'ERROR') throw new Error(task.detail ?? 'the start failed');
+  }
+  const start = entered - began;
+  const ownBoot = bootOf(product, sandboxId ?? '');
+  await product.call('DELETE', `/api/v1/sandboxes/${sandboxId ?? ''}`);
+  return { start, ownBoot, phases };
+}
+
+/** What the worker logged of the boot of a sandbox. */
+function bootOf(product: Product, sandboxId: string): number {
+  for (const line of product.worker.output.split('\n')) {
+    if (!line.includes('"bootMs"') || !line.includes(sandboxId)) continue;
+    return (JSON.parse(line) as { bootMs: number }).bootMs;
+  }
+  throw new Error(`the worker logged no boot of ${sandboxId}`);
+}
+
+export const realStart: Measure = {
+  name: 'real-start',
+  title: 'cold starts of the real agent-server',
+  async run({ runs: count, note }) {
+    const llm = await startScriptedLlm({ steps: [finish('Done')] });
+    const product = await startProduct({
+      env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
+    });
+    const runs: Measured[] = [];
+    try {
+      await measureBoot(); // byte code and file cache
+      await measureStart(product); // asks the agent-server for its version and tools, once per worker
+      for (let run = 1; run <= count; run++) {
+        const boot = await measureBoot();
+        const measured = { boot, ...(await measureStart(product)) };
+        runs.push(measured);
+        note(
+          `start ${run}: ${duration(measured.start)}, of this ${duration(measured.ownBoot)} boot; boot alone ${duration(boot)}`,
+        );
+      }
+    } finally {
+      await product.stop();
+      await llm.close();
+    }
+    const of = (pick: (run: Measured) => number): number[] => runs.map(pick);
+    const over = of(({ start, ownBoot }) => start - ownBoot);
+    const phases = START_STATUSES.filter((status) => status !== 'READY' && status !== 'ERROR').map(
+      (status) => `${status} ${duration(median(of((run) => run.phases.get(status) ?? 0)))}`,
+    );
+    return [
+      {
+        measure: 'cold start, POST → READY minus the boot within it, real agent-server, no repository',
+        value: duration(median(over)),
+        detail: `${range(over, duration)}; the start ${duration(median(of(({ start }) => start)))}, boot within it ${duration(median(of(({ ownBoot }) => ownBoot)))}, boot alone ${duration(median(of(({ boot }) => boot)))}; ${phases.join(', ')}`,
+        bar: '≤ 0.3 s',
+        met: median(over) <= 300,
+        python: '1.1–1.8 s over its untuned boot',
+      },
+    ];
+  },
+};
