@@ -18,7 +18,8 @@ export const createRoomMaker =
   ({ actors, sandboxes, slots }: SandboxRoomDeps) =>
   async (sandboxId: string): Promise<void> => {
     const row = await sandboxes.read(sandboxId);
-    if (!row || row.status === 'RUNNING') return;
+    // One that came out of the pool runs already, and has not been let in yet.
+    if (!row || (row.status === 'RUNNING' && row.slotDueAt === null)) return;
     try {
       await slots.acquire(sandboxId, row.createdByUserId, (rival, reason) => actors.makeWay(rival, reason));
     } catch (error) {

@@ -1,9 +1,9 @@
-import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxSlots } from '../db/sandbox-slots.js';
 import type { SandboxRelease } from '../db/start-release.js';
-import type { StartTaskRepository } from '../db/start-task-repository.js';
+import type { StartTaskRecord, StartTaskRepository } from '../db/start-task-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
 import { createRoomMaker } from './sandbox-room.js';
 import type { StartPreparationActivities } from './start/start-preparation-activities.js';
@@ -27,9 +27,15 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
   const makeRoomFor = createRoomMaker(deps);
 
   /** A start tried again may not meet its predecessor cleaning up in the same sandbox. */
-  const awaitPredecessor = async (taskId: string, signal: AbortSignal): Promise<void> => {
-    const task = await startTasks.read(taskId);
+  const awaitPredecessor = async (task: StartTaskRecord | null, signal: AbortSignal): Promise<void> => {
     if (task?.supersedes) await deps.awaitStartEnd(task.supersedes, signal);
+  };
+
+  /** It was taken out of the pool a moment ago, when it answered: its actor has nothing to do for it. */
+  const isJustClaimed = async (task: StartTaskRecord | null, sandboxId: string): Promise<boolean> => {
+    if (!task?.ownsSandbox || activityInfo().attempt > 1) return false;
+    const row = await sandboxes.read(sandboxId);
+    return row !== null && !row.deletedAt && row.claimedAt !== null && row.status === 'RUNNING';
   };
 
   return {
@@ -38,9 +44,10 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
       const signal = cancellationSignal();
       const beat = setInterval(() => heartbeat({ phase: 'waiting for the sandbox' }), HEARTBEAT_MS);
       try {
+        const task = await startTasks.read(taskId);
         await makeRoomFor(sandboxId);
-        await actors.ensureRunning(sandboxId, taskId, signal);
-        await awaitPredecessor(taskId, signal);
+        if (!(await isJustClaimed(task, sandboxId))) await actors.ensureRunning(sandboxId, taskId, signal);
+        await awaitPredecessor(task, signal);
       } finally {
         clearInterval(beat);
       }

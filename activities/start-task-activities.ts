@@ -48,6 +48,8 @@ export interface StartTaskActivityDeps {
   /** Makes keys and row of a new sandbox; repeated with the same id, it changes nothing. */
   newSandbox: (sandbox: Parameters<typeof createSandboxRow>[1]) => Promise<unknown>;
   groupingStrategy: (userId: string | null) => Promise<GroupingStrategy>;
+  /** Gives a start a sandbox that is kept warm, and announces it; null when there is none for it. None where none are kept. */
+  takeWarm?: (task: StartTaskRecord) => Promise<{ id: string; isNew: boolean } | null>;
 }
 
 /** Short SQL steps of a start, run as local activities: each may run again after a crash and then changes nothing. */
@@ -68,6 +70,7 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
           userId === null ? isNull(sandboxes.createdByUserId) : eq(sandboxes.createdByUserId, userId),
           inArray(sandboxes.status, ['RUNNING']),
           isNull(sandboxes.deletedAt),
+          isNull(sandboxes.warmSince),
         ),
       )
       .groupBy(sandboxes.id)
@@ -98,7 +101,7 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
   /** The sandbox a caller named: it must exist and be the caller's, otherwise it is as if it did not exist. */
   const givenSandbox = async (task: StartTaskRecord, sandboxId: string) => {
     const row = await deps.sandboxes.read(sandboxId);
-    if (!row || row.deletedAt || row.createdByUserId !== task.createdByUserId) {
+    if (!row || row.deletedAt || row.warmSince || row.createdByUserId !== task.createdByUserId) {
       throw ApplicationFailure.nonRetryable(`500: Sandbox not found: ${sandboxId}`, 'SandboxNotFound');
     }
     if (row.status === 'ERROR') {
@@ -144,6 +147,9 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
     const joined = (await sandboxOfEarlier(task)) ?? (await joinable(createdByUserId));
     if (joined) return { id: joined, isNew: false };
+    // A client that chose the id of its conversation has chosen that of the sandbox too.
+    const warm = request.conversation_id ? null : await deps.takeWarm?.(task);
+    if (warm) return warm;
     const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
     await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
     return { id, isNew: true };

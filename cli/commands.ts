@@ -80,6 +80,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       await sandboxesCommand(input);
     },
   },
+  pool: {
+    usage: '[list | recycle | drain | fill]',
+    positionals: true,
+    summary: 'look at the sandboxes that are kept warm; replace, empty or fill the pool',
+    run: async (input) => {
+      const { poolCommand } = await import('./pool-command.js');
+      await poolCommand(input);
+    },
+  },
   keys: {
     usage: 'list | rotate | rewrap | remove ID',
     positionals: true,

@@ -39,6 +39,7 @@ export function productServices(config: Config, { logger, masker }: Log): Servic
           temporalAddress,
           agentServerCommand,
           internalUrl: internalUrl ?? localUrl(config, config.server.port),
+          warmByDefault: 1,
           logger,
           masker,
           signal,

@@ -5,6 +5,7 @@ import { createConversationActors } from '../activities/messages/conversation-ac
 import { createMessageActivities } from '../activities/messages/message-activities.js';
 import { createMaintenanceActivities } from '../activities/maintenance-activities.js';
 import { createMaintenanceActors } from '../activities/maintenance-actors.js';
+import { createSandboxPoolActivities } from '../activities/sandbox-pool-activities.js';
 import { createSandboxRecoveryActivities } from '../activities/sandbox-recovery-activities.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import { createRoomMaker } from '../activities/sandbox-room.js';
@@ -15,6 +16,7 @@ import { awaitWorkflowEnd } from '../activities/workflow-state.js';
 import { createStartTaskActivities } from '../activities/start-task-activities.js';
 import { currentActivity, type ActivityScope } from '../activities/start/activity-scope.js';
 import type { StartPreparationDeps } from '../activities/start/start-deps.js';
+import { createWarmClaim } from '../activities/start/warm-claim.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import { signalConversation } from '../api/conversation-waker.js';
@@ -36,6 +38,7 @@ import { createSandboxRow } from '../identity/new-sandbox.js';
 import { withSealedArtifacts } from '../identity/sealed-artifacts.js';
 import { callbacksQueuedSignal } from '../workflows/messages.js';
 import type { Core } from './core.js';
+import type { WarmPool } from './warm-pool.js';
 import { USER_SKILL_DIRECTORIES } from './skill-directories.js';
 
 export interface GeneralActivityDeps {
@@ -43,11 +46,12 @@ export interface GeneralActivityDeps {
   core: Core;
   client: Client;
   actors: SandboxActors;
+  pool: WarmPool;
   logger: Logger;
 }
 
 /** Activities that any machine may run. */
-export function generalActivities({ config, core, client, actors, logger }: GeneralActivityDeps) {
+export function generalActivities({ config, core, client, actors, pool, logger }: GeneralActivityDeps) {
   const { database } = core.connection;
   const { vault, sandboxes, settings, secrets, tokensOf } = core;
   const startTasks = new StartTaskRepository(database);
@@ -112,6 +116,14 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       sandboxes,
       idlePauseMs: config.sandboxes.idlePauseMinutes * 60_000,
     }),
+    ...createSandboxPoolActivities({
+      ...pool,
+      sandboxes,
+      actors,
+      newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
+      availableMemory: () => process.availableMemory(),
+      logger,
+    }),
     ...createActorSweepActivities({ sandboxes, actors, logger }),
     ...createMaintenanceActivities({
       maintenance: new MaintenanceRepository(database),
@@ -135,6 +147,21 @@ export function generalActivities({ config, core, client, actors, logger }: Gene
       keepSecretsOfFailed: config.maintenance.retryHours > 0,
       defaultSpecId: defaultSpecId(config),
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
+      ...(pool.settings.size > 0
+        ? {
+            takeWarm: createWarmClaim({
+              specId: pool.specId,
+              warm: pool.warm,
+              startTasks,
+              slots,
+              actors,
+              isAnswering: (baseUrl, timeoutMs) =>
+                createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
+              wakePool: () => pool.actors.wakeSoon(pool.specId),
+              logger,
+            }),
+          }
+        : {}),
       groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
     }),
     ...sandboxSteps,

@@ -16,6 +16,7 @@ import { registerSearchAttributes } from './search-attributes.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { connectWorker, temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
+import { closeWarmPool, haltWarmSandboxes, openWarmPool, renewWarmPool } from './warm-pool.js';
 import { generalActivities } from './worker-activities.js';
 import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
 import { LONG_TASKS, workflowBundle } from './workflow-bundle.js';
@@ -28,6 +29,8 @@ export interface WorkerStart {
   agentServerCommand: readonly string[] | null;
   /** Address of the API as sandboxes of this machine reach it, without trailing slash. */
   internalUrl: string;
+  /** Warm sandboxes where the settings do not say how many; none if left out. */
+  warmByDefault?: number;
   logger: Logger;
   /** Told of the secrets that the worker comes to know. */
   masker: SecretMasker;
@@ -83,6 +86,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const host = start.agentServerCommand
     ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
     : null;
+  const pool = openWarmPool({ config, core, client, logger }, start.warmByDefault ?? 0);
   const graceMs = config.server.shutdownGraceSeconds * 1000;
   // Activities still under way after the grace are handed over: cancelled here, taken up by another worker at once.
   const shutdown = { shutdownGraceTime: graceMs, shutdownForceTime: graceMs + HANDOVER_MS };
@@ -95,12 +99,15 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       workflowBundle: bundle,
       ...LONG_TASKS,
       ...versioning(config),
-      activities: generalActivities({ config, core, client, actors, logger }),
+      activities: generalActivities({ config, core, client, actors, pool, logger }),
     }),
     ...hostWorkers(host, hostId).map(create),
   ]);
   const runs = workers.map((worker) => worker.run());
   const ended = Promise.all(runs).then(() => undefined);
+  await renewWarmPool(pool, { hostId, actors }).catch((err: unknown) => {
+    logger.warn({ err }, 'the pool of warm sandboxes could not be woken: starts boot their own');
+  });
   if (host) {
     const { sandboxes } = core;
     const { backend, watcher } = host;
@@ -124,8 +131,10 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       await close();
     },
     async stopWithSandboxes() {
+      await closeWarmPool(pool, { hostId, actors });
       if (host) await restSandboxes(host, { hostId, sandboxes: core.sandboxes, actors });
       await stopPolling();
+      if (host) await haltWarmSandboxes(pool, { hostId, backend: host.backend, logger });
       if (host) await haltSandboxes(host, { hostId, sandboxes: core.sandboxes, logger });
       await close();
     },

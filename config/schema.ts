@@ -207,9 +207,16 @@ const sandboxes = z.object({
     env: ['SETUP_SCRIPT_TIMEOUT_SECONDS'],
     about: 'How long `.openhands/setup.sh` may take.',
   }),
-  warm: setting(wholeNumber(0, 100).default(0), {
+  warm: setting(wholeNumber(0, 100).nullable().default(null), {
     env: ['CALLBOARD_WARM_SANDBOXES'],
-    about: 'Sandboxes kept started and unassigned.',
+    about:
+      'Sandboxes kept started for starts to come (see docs/sandboxes.md), some 280 MB of memory each; 0 keeps none.',
+    fallback: '1 with `up`, otherwise 0',
+  }),
+  warmMax: setting(wholeNumber(0, 100).default(4), {
+    env: ['CALLBOARD_WARM_SANDBOXES_MAX'],
+    about:
+      'Up to how many are kept while starts come faster than sandboxes boot; no more than the number above turns that off.',
   }),
   maxPerUser: setting(wholeNumber(0, 10_000).default(0), {
     env: ['CALLBOARD_MAX_SANDBOXES_PER_USER'],

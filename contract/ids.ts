@@ -12,6 +12,7 @@ export const hostTaskQueue = (hostId: string): string => `sandboxes@${hostId}`;
 
 export const startTaskWorkflowId = (taskId: string): string => `start-task/${taskId}`;
 export const sandboxWorkflowId = (sandboxId: string): string => `sandbox/${sandboxId}`;
+export const sandboxPoolWorkflowId = (specId: string): string => `sandbox-pool/${specId}`;
 export const conversationWorkflowId = (conversationId: string): string => `conversation/${conversationId}`;
 
 export const startTaskIdOf = (workflowId: string): string => workflowId.slice('start-task/'.length);

@@ -4,7 +4,7 @@ import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } f
 import type { SandboxRecord } from './sandbox-repository.js';
 import { sandboxes } from './schema/index.js';
 
-/** Answers questions about sandboxes from SQL alone; deleted ones are not there. */
+/** Answers questions about sandboxes from SQL alone; deleted ones are not there, nor those that are nobody's yet. */
 export class SandboxReadModel {
   constructor(private readonly database: Database) {}
 
@@ -42,4 +42,4 @@ export class SandboxReadModel {
 
 /** One condition for search, batch and single reads: they can never disagree. */
 const visible = (users: VisibleUsers): SQL | undefined =>
-  and(isNull(sandboxes.deletedAt), ownedBy(sandboxes.createdByUserId, users));
+  and(isNull(sandboxes.deletedAt), isNull(sandboxes.warmSince), ownedBy(sandboxes.createdByUserId, users));

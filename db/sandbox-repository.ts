@@ -17,6 +17,8 @@ export interface NewSandbox {
   sessionApiKeyHash: string;
   /** Encrypted key of the agent-server's own secret store. */
   secretKey: string;
+  /** Set for one that is nobody's yet. */
+  warmSince?: Date;
 }
 
 /** What is known of a sandbox once its agent-server answers. */
@@ -63,12 +65,14 @@ export class SandboxRepository {
     return row ?? null;
   }
 
-  /** The sandbox to which a session key belongs, by the key's hash; a deleted one has no key any more. */
+  /** The sandbox to which a session key belongs, by the key's hash; a deleted one has no key any more, a warm one none yet. */
   async findBySessionKeyHash(hash: string): Promise<SandboxRecord | null> {
     const [row] = await this.database
       .select()
       .from(sandboxes)
-      .where(and(eq(sandboxes.sessionApiKeyHash, hash), isNull(sandboxes.deletedAt)));
+      .where(
+        and(eq(sandboxes.sessionApiKeyHash, hash), isNull(sandboxes.deletedAt), isNull(sandboxes.warmSince)),
+      );
     return row ?? null;
   }
 
@@ -83,6 +87,7 @@ export class SandboxRepository {
       .where(
         and(
           eq(sandboxes.sessionApiKeyHash, hash),
+          isNull(sandboxes.warmSince),
           sql`(${sandboxes.deletedAt} is null or ${sandboxes.deletedAt} > now() - interval '15 minutes')`,
         ),
       );
@@ -178,10 +183,16 @@ export class SandboxRepository {
       );
   }
 
-  /** How long ago the last message or event was, in milliseconds; null for a sandbox that is not there. */
+  /**
+   * How long ago the last message or event was, in milliseconds; null for a sandbox that is not there. The idle time of
+   * a warm one begins when somebody gets it.
+   */
   async idleMilliseconds(sandboxId: string): Promise<number | null> {
     const [row] = await this.database
-      .select({ idleMs: sql<string>`extract(epoch from now() - ${sandboxes.lastActiveAt}) * 1000` })
+      .select({
+        idleMs: sql<string>`case when ${sandboxes.warmSince} is null
+          then extract(epoch from now() - ${sandboxes.lastActiveAt}) * 1000 else 0 end`,
+      })
       .from(sandboxes)
       .where(and(eq(sandboxes.id, sandboxId), isNull(sandboxes.deletedAt)));
     return row ? Number(row.idleMs) : null;

@@ -1,6 +1,7 @@
 import { and, eq, inArray, isNull, ne, or, sql } from 'drizzle-orm';
 import type { SandboxLimitPolicy } from '../contract/sandbox.js';
 import type { Database } from './database.js';
+import type { Executor } from './executor.js';
 import { sandboxes } from './schema/index.js';
 
 /** How long somebody who was let in may take to run, so long as its row does not say so. */
@@ -75,6 +76,16 @@ export class SandboxSlots {
     throw new SandboxLimitReached(maxPerUser, 'busy');
   }
 
+  /**
+   * Whether one more of a user's sandboxes would probably be let in: asked before something dear is taken for it. Leaves
+   * no mark, so the answer may be out of date when it is heard.
+   */
+  async wouldLetIn(owner: string | null): Promise<boolean> {
+    if (this.settings.maxPerUser === 0) return true;
+    const { needed, idle } = this.#standing(await this.#rivals(this.database, null, owner), new Set());
+    return needed <= 0 || (this.settings.policy !== 'refuse' && idle.length >= needed);
+  }
+
   /** Marks the sandbox as about to run and others as about to sleep; returns these. */
   async #claim(sandboxId: string, owner: string | null, stay: ReadonlySet<string>): Promise<Rival[]> {
     const { maxPerUser, policy } = this.settings;
@@ -82,47 +93,13 @@ export class SandboxSlots {
       await tx.execute(
         sql`select pg_advisory_xact_lock(hashtextextended(${`sandbox-slots/${owner ?? ''}`}, 0))`,
       );
-      const rivals: Rival[] = await tx
-        .select({
-          id: sandboxes.id,
-          status: sandboxes.status,
-          hostId: sandboxes.hostId,
-          createdByUserId: sandboxes.createdByUserId,
-          counts: sql<boolean>`(
-            (${sandboxes.yieldingAt} is null or ${sandboxes.yieldingAt} < now() - ${YIELD}::interval)
-            and (${sandboxes.status} = 'RUNNING'
-              or (${sandboxes.slotClaimedAt} is not null
-                and (${sandboxes.status} = 'STARTING'
-                  or ${sandboxes.slotClaimedAt} > now() - ${CLAIM}::interval))))`,
-          works: sql<boolean>`(${START_UNDER_WAY}
-            or (${AGENT_RUNS} and ${sandboxes.lastActiveAt} > now() - ${MIRROR_IS_OLD}::interval))`,
-          mayWork: sql<boolean>`(${AGENT_RUNS})`,
-        })
-        .from(sandboxes)
-        .where(
-          and(
-            isNull(sandboxes.deletedAt),
-            owner === null ? isNull(sandboxes.createdByUserId) : eq(sandboxes.createdByUserId, owner),
-            ne(sandboxes.id, sandboxId),
-            or(
-              inArray(sandboxes.status, ['STARTING', 'RUNNING']),
-              sql`${sandboxes.slotClaimedAt} is not null`,
-            ),
-          ),
-        )
-        .orderBy(sandboxes.createdAt, sandboxes.id);
-      const counted = rivals.filter(({ counts }) => counts);
-      const needed = counted.length + 1 - maxPerUser;
+      const { needed, idle } = this.#standing(await this.#rivals(tx, sandboxId, owner), stay);
       if (needed > 0 && policy === 'refuse') throw new SandboxLimitReached(maxPerUser, 'policy');
-      // The oldest that surely idle first; a boot is the last to be given up.
-      const idle = counted
-        .filter(({ id, works, status }) => !works && !stay.has(id) && isAwake(status))
-        .sort((a, b) => reluctance(a) - reluctance(b));
       if (idle.length < needed) throw new SandboxLimitReached(maxPerUser, 'busy');
       const yielding = idle.slice(0, Math.max(needed, 0));
       await tx
         .update(sandboxes)
-        .set({ slotClaimedAt: sql`now()`, yieldingAt: null })
+        .set({ slotClaimedAt: sql`now()`, yieldingAt: null, slotDueAt: null })
         .where(eq(sandboxes.id, sandboxId));
       if (yielding.length > 0) {
         await tx
@@ -139,10 +116,58 @@ export class SandboxSlots {
     });
   }
 
+  /** The other sandboxes of a user that run or are about to, oldest first. */
+  async #rivals(executor: Executor, sandboxId: string | null, owner: string | null): Promise<Rival[]> {
+    return executor
+      .select({
+        id: sandboxes.id,
+        status: sandboxes.status,
+        hostId: sandboxes.hostId,
+        createdByUserId: sandboxes.createdByUserId,
+        counts: sql<boolean>`(
+          (${sandboxes.yieldingAt} is null or ${sandboxes.yieldingAt} < now() - ${YIELD}::interval)
+          and ((${sandboxes.status} = 'RUNNING'
+              and (${sandboxes.slotDueAt} is null or ${sandboxes.slotDueAt} < now() - ${CLAIM}::interval))
+            or (${sandboxes.slotClaimedAt} is not null
+              and (${sandboxes.status} = 'STARTING'
+                or ${sandboxes.slotClaimedAt} > now() - ${CLAIM}::interval))))`,
+        works: sql<boolean>`(${START_UNDER_WAY}
+          or (${AGENT_RUNS} and ${sandboxes.lastActiveAt} > now() - ${MIRROR_IS_OLD}::interval))`,
+        mayWork: sql<boolean>`(${AGENT_RUNS})`,
+      })
+      .from(sandboxes)
+      .where(
+        and(
+          isNull(sandboxes.deletedAt),
+          isNull(sandboxes.warmSince),
+          owner === null ? isNull(sandboxes.createdByUserId) : eq(sandboxes.createdByUserId, owner),
+          sandboxId === null ? undefined : ne(sandboxes.id, sandboxId),
+          or(inArray(sandboxes.status, ['STARTING', 'RUNNING']), sql`${sandboxes.slotClaimedAt} is not null`),
+        ),
+      )
+      .orderBy(sandboxes.createdAt, sandboxes.id);
+  }
+
+  /** How many have to give way for one more, and which could: the oldest that surely idle first, a boot last. */
+  #standing(rivals: readonly Rival[], stay: ReadonlySet<string>): { needed: number; idle: Rival[] } {
+    const counted = rivals.filter(({ counts }) => counts);
+    const idle = counted
+      .filter(({ id, works, status }) => !works && !stay.has(id) && isAwake(status))
+      .sort((a, b) => reluctance(a) - reluctance(b));
+    return { needed: counted.length + 1 - this.settings.maxPerUser, idle };
+  }
+
   /** Takes back a claim that rested on others who do not sleep after all. */
   async #giveUp(sandboxId: string, awake: readonly string[]): Promise<void> {
     await this.database.transaction(async (tx) => {
-      await tx.update(sandboxes).set({ slotClaimedAt: null }).where(eq(sandboxes.id, sandboxId));
+      await tx
+        .update(sandboxes)
+        .set({
+          slotClaimedAt: null,
+          // One that runs already came out of the pool, and waits to be let in again.
+          slotDueAt: sql`case when ${sandboxes.status} = 'RUNNING' then now() else null end`,
+        })
+        .where(eq(sandboxes.id, sandboxId));
       await tx
         .update(sandboxes)
         .set({ yieldingAt: null })

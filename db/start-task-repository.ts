@@ -6,6 +6,7 @@ import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
 import { forgetConversationOf, releaseSandboxOf } from './start-release.js';
+import { claimWarm } from './warm-sandboxes.js';
 
 /** Channel on which each new status of a start is announced; the payload is the task id. */
 export const START_TASK_CHANNEL = 'start_task';
@@ -219,6 +220,23 @@ export class StartTaskRepository {
       await tx.update(startTasks).set({ ownsSandbox: owned }).where(eq(startTasks.id, taskId));
       await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
       return true;
+    });
+  }
+
+  /**
+   * Gives a start a sandbox that is kept warm, and announces WAITING_FOR_SANDBOX with it, in one transaction: at no
+   * instant is one taken and nobody's. Of several starts that want the same one, one gets it.
+   * @returns the sandbox of the start; null when this one is not to be had any more
+   */
+  async occupyWarm(taskId: string, sandboxId: string): Promise<string | null> {
+    return this.database.transaction(async (tx) => {
+      const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
+      if (!task) throw new StartRequestMissing(taskId);
+      if (task.sandboxId !== null) return task.sandboxId; // another attempt was faster
+      if (!(await claimWarm(tx, sandboxId, task.createdByUserId))) return null;
+      await tx.update(startTasks).set({ ownsSandbox: true }).where(eq(startTasks.id, taskId));
+      await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
+      return sandboxId;
     });
   }
 

@@ -8,13 +8,22 @@ export interface NewSandboxDeps {
   sandboxes: Pick<SandboxRepository, 'create' | 'read'>;
 }
 
+export interface WantedSandbox {
+  /** Random if left out. */
+  id?: string;
+  userId: string | null;
+  specId: string;
+  /** It is kept for whoever comes next, and nobody's until then. */
+  warm?: boolean;
+}
+
 /** A sandbox id: 16 random bytes in base 62 (contract 1.2). */
 export const randomSandboxId = (): string => base62(randomBytes(16));
 
 /** A new sandbox with keys of its own, which nobody but the vault can read; it is not stored yet. */
 export async function newSandbox(
   vault: Pick<Vault, 'seal'>,
-  { id = randomSandboxId(), userId, specId }: { id?: string; userId: string | null; specId: string },
+  { id = randomSandboxId(), userId, specId, warm = false }: WantedSandbox,
 ): Promise<NewSandbox> {
   const sessionKey = randomKey(base62);
   return {
@@ -24,6 +33,7 @@ export async function newSandbox(
     sessionApiKey: await vault.seal(purposes.sessionKey(id), sessionKey),
     sessionApiKeyHash: lookupHash(sessionKey),
     secretKey: await vault.seal(purposes.secretKey(id), randomKey(base62)),
+    ...(warm ? { warmSince: new Date() } : {}),
   };
 }
 
@@ -34,7 +44,7 @@ export async function newSandbox(
  */
 export async function createSandboxRow(
   { vault, sandboxes }: NewSandboxDeps,
-  wanted: { id?: string; userId: string | null; specId: string },
+  wanted: WantedSandbox,
 ): Promise<{ sandboxId: string }> {
   const sandbox = await newSandbox(vault, wanted);
   await sandboxes.create(sandbox);

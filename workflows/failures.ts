@@ -30,6 +30,10 @@ const LIMITS: TimeLimits = {
     doing: 'Starting the sandbox',
     advice: 'look at the log of the sandbox; SANDBOX_STARTUP_TIMEOUT_SECONDS limits a boot without progress',
   },
+  bootWarmSandbox: {
+    doing: 'Starting a warm sandbox',
+    advice: 'look at the log of the sandbox; SANDBOX_STARTUP_TIMEOUT_SECONDS limits a boot without progress',
+  },
   prepareRepository: { doing: 'Preparing the repository', advice: 'raise CLONE_TIMEOUT_SECONDS' },
   runSetupScript: { doing: 'Running .openhands/setup.sh', advice: 'raise SETUP_SCRIPT_TIMEOUT_SECONDS' },
   installGitHooks: { doing: 'Setting up the git hooks', advice: LOOK_INTO_SANDBOX },

@@ -1,5 +1,6 @@
 import { setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
 import { conversation } from './conversation.js';
+import { sandboxPool } from './sandbox-pool.js';
 import { sandbox } from './sandbox.js';
 
 /**
@@ -12,8 +13,9 @@ const movesOn = () =>
     ? ({ versioningBehavior: 'AUTO_UPGRADE' } as const)
     : {};
 setWorkflowOptions(movesOn, sandbox);
+setWorkflowOptions(movesOn, sandboxPool);
 setWorkflowOptions(movesOn, conversation);
 
-export { conversation, sandbox };
+export { conversation, sandbox, sandboxPool };
 export { maintenance } from './maintenance.js';
 export { startConversation } from './start-conversation.js';

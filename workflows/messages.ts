@@ -1,5 +1,6 @@
 /** Orders and questions that workflows take: what API, command line and other actors may import of `workflows/`. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { PoolReport } from '../contract/sandbox-pool.js';
 import type { SandboxLetter } from '../contract/sandbox-transitions.js';
 import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
 
@@ -8,6 +9,8 @@ export const START_CONVERSATION_WORKFLOW = 'startConversation';
 export const SANDBOX_WORKFLOW = 'sandbox';
 export const CONVERSATION_WORKFLOW = 'conversation';
 export const MAINTENANCE_WORKFLOW = 'maintenance';
+
+export const SANDBOX_POOL_WORKFLOW = 'sandboxPool';
 
 /** Ids only: everything large or secret is read from SQL by the activities. */
 export interface StartConversationInput {
@@ -105,3 +108,33 @@ export const messagesQueuedSignal = defineSignal('messagesQueued');
 export const runEndedSignal = defineSignal('runEnded');
 /** The conversation is being deleted: stop working for it. */
 export const conversationDeletedSignal = defineSignal('deleted');
+
+/** Where a pool stands; carried over continue-as-new, so members are only ever added, as optional ones. */
+export interface PoolState {
+  specId: string;
+  /** An operator has emptied it; it stays so until `fill`. */
+  drained?: boolean;
+  /** What was made before this time is to be replaced, as an ISO time. */
+  recycleBefore?: string;
+  /** Boots that have failed one after another, and why the last one did. */
+  failures?: number;
+  lastFailure?: string;
+  /** When the next boot may be tried, as milliseconds of the epoch. */
+  retryAt?: number;
+  /** Since when sandboxes are missing and none is made, as milliseconds of the epoch. */
+  waitingSince?: number;
+  /** How it stood at its last look. */
+  report?: PoolReport;
+}
+
+/** How things stand has changed: look. */
+export const poolLookSignal = defineSignal('look');
+/** Replace all that is kept warm; what is there may be taken until then. */
+export const poolRecycleSignal = defineSignal('recycle');
+/** Keep nothing any more, until `fill`. */
+export const poolDrainSignal = defineSignal('drain');
+/** Keep as many as are configured again. */
+export const poolFillSignal = defineSignal('fill');
+/** End: whoever kept the sandboxes goes away. */
+export const poolCloseSignal = defineSignal('close');
+export const poolStateQuery = defineQuery<PoolState>('state');

@@ -128,7 +128,8 @@ export function createGatewayAccess(deps: GatewayAccessDeps): GatewayAccess {
       );
     }
     const sandbox = await deps.sandboxes.read(sandboxId);
-    if (!sandbox || sandbox.deletedAt || !isAuthor(user, sandbox.createdByUserId)) {
+    const isThere = sandbox && !sandbox.deletedAt && !sandbox.warmSince;
+    if (!isThere || !isAuthor(user, sandbox.createdByUserId)) {
       throw notFound('Sandbox not found');
     }
     return { ...(await reach(sandbox)), readOnly: false, isUser: true };

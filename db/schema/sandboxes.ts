@@ -38,6 +38,12 @@ export const sandboxes = pgTable(
     slotClaimedAt: time('slot_claimed_at'),
     /** When it was chosen to sleep for another one of its user. */
     yieldingAt: time('yielding_at'),
+    /** Since when it is kept warm for whichever start comes next; null for one that is somebody's. */
+    warmSince: time('warm_since'),
+    /** When a start took it out of the pool; null for one that was made for its user. */
+    claimedAt: time('claimed_at'),
+    /** Set while it runs for a user whose limit has not been asked yet: it came out of the pool running. */
+    slotDueAt: time('slot_due_at'),
     createdAt: time('created_at').notNull(),
     updatedAt: time('updated_at').notNull(),
     deletedAt: time('deleted_at'),
@@ -54,6 +60,9 @@ export const sandboxes = pgTable(
     index('sandboxes_alive')
       .on(table.hostId, table.id)
       .where(sql`deleted_at is null or status <> 'MISSING'`),
+    index('sandboxes_warm')
+      .on(table.specId, table.warmSince, table.id)
+      .where(sql`warm_since is not null and (deleted_at is null or status <> 'MISSING')`),
     index('sandboxes_deleted')
       .on(table.deletedAt)
       .where(sql`deleted_at is not null`),

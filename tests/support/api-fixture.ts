@@ -14,6 +14,12 @@ import { createMaintenanceActivities } from '../../activities/maintenance-activi
 import { createMaintenanceActors } from '../../activities/maintenance-actors.js';
 import { createActorSweepActivities } from '../../activities/sandbox-sweep-activities.js';
 import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
+import { createPoolActors } from '../../activities/pool-actors.js';
+import type { PoolSettings } from '../../activities/pool-plan.js';
+import { createSandboxPoolActivities } from '../../activities/sandbox-pool-activities.js';
+import { createWarmClaim } from '../../activities/start/warm-claim.js';
+import type { WarmPool } from '../../cli/warm-pool.js';
+import { WarmSandboxes } from '../../db/warm-sandboxes.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../../activities/start-task-activities.js';
 import { awaitWorkflowEnd } from '../../activities/workflow-state.js';
@@ -91,6 +97,12 @@ export class Conduct {
   readonly working = new Set<string>();
   /** Fails the boots of sandboxes with this reason. */
   failBoot: string | null = null;
+  /** Sandboxes in the order in which they were booted. */
+  readonly booted: string[] = [];
+  /** Sandboxes whose things were removed. */
+  readonly destroyed: string[] = [];
+  /** Memory that the pool of warm sandboxes believes to be free, in bytes. */
+  freeMemory = 64 * 1024 ** 3;
 
   async phase(name: string): Promise<void> {
     while (this.held.has(name)) {
@@ -106,6 +118,7 @@ export interface ApiFixture {
   database: Database;
   temporal: TestWorkflowEnvironment;
   conduct: Conduct;
+  pool: WarmPool;
   agentServer: FakeAgentServer;
   deletions: FakeConversation;
   streams: StreamRegistry;
@@ -142,11 +155,14 @@ let bundle: ReturnType<typeof bundleWorkflows> | undefined;
 export interface ApiSettings extends ActorSettings {
   maxSandboxesPerUser?: number;
   limitPolicy?: SandboxLimitPolicy;
+  /** How many sandboxes are kept warm; the pool begins with the first start, or when it is woken. */
+  warm?: Partial<PoolSettings>;
 }
 
 export async function openApi({
   maxSandboxesPerUser = 0,
   limitPolicy = 'pause-oldest-idle',
+  warm = {},
   ...settings
 }: ApiSettings = {}): Promise<ApiFixture> {
   const [connection, temporal, workflowBundle, agentServer] = await Promise.all([
@@ -194,6 +210,12 @@ export async function openApi({
     agentServer,
     deletions,
     slots,
+    pool: {
+      specId: 'spec',
+      settings: { size: 0, max: 0, parallelBoots: 4, maxAgeMs: 3_600_000, ...warm },
+      warm: new WarmSandboxes(database),
+      actors: createPoolActors(temporal.client, logger),
+    },
   };
   const [server, firstWorkers] = await Promise.all([
     startServer(app, { host: '127.0.0.1', port: 0 }),
@@ -203,6 +225,7 @@ export async function openApi({
   let workers = firstWorkers;
 
   return {
+    pool: work.pool,
     url: server.url,
     database,
     temporal,
@@ -326,6 +349,7 @@ interface Work {
   agentServer: FakeAgentServer;
   deletions: FakeConversation;
   slots: SandboxSlotSettings;
+  pool: WarmPool;
 }
 
 async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
@@ -354,7 +378,7 @@ async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
 }
 
 /** SQL steps are the product's; the phases that need an agent-server do nothing, or what the test says. */
-function generalActivities({ temporal, database, conduct, deletions, slots }: Work) {
+function generalActivities({ temporal, database, conduct, deletions, slots, pool }: Work) {
   const startTasks = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const conversations = new ConversationRepository(database);
@@ -410,6 +434,29 @@ function generalActivities({ temporal, database, conduct, deletions, slots }: Wo
       defaultSpecId: 'spec',
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
       groupingStrategy: () => Promise.resolve('NO_GROUPING'),
+      ...(pool.settings.size > 0
+        ? {
+            takeWarm: createWarmClaim({
+              specId: pool.specId,
+              warm: pool.warm,
+              startTasks,
+              slots: new SandboxSlots(database, slots),
+              actors,
+              isAnswering: (baseUrl, timeoutMs) =>
+                createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
+              wakePool: () => pool.actors.wakeSoon(pool.specId),
+              logger,
+            }),
+          }
+        : {}),
+    }),
+    ...createSandboxPoolActivities({
+      ...pool,
+      sandboxes,
+      actors,
+      newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
+      availableMemory: () => conduct.freeMemory,
+      logger,
     }),
     ...sandboxSteps,
     prepareRepository: async () => {
@@ -451,6 +498,7 @@ function hostActivities({ database, conduct, agentServer }: Work) {
   return {
     async boot(sandboxId: string) {
       await sandboxes.claimHost(sandboxId, HOST);
+      conduct.booted.push(sandboxId);
       await conduct.phase('boot');
       if (conduct.failBoot) throw ApplicationFailure.nonRetryable(conduct.failBoot, 'SandboxExited');
       await sandboxes.setStatus(sandboxId, 'RUNNING', {
@@ -464,7 +512,10 @@ function hostActivities({ database, conduct, agentServer }: Work) {
       return { state: mode !== 'ordered' && conduct.working.has(sandboxId) ? 'busy' : 'paused' };
     },
     awaken: () => Promise.resolve({ state: 'running' as const }),
-    destroy: () => conduct.phase('destroy'),
+    async destroy(sandboxId: string) {
+      await conduct.phase('destroy');
+      conduct.destroyed.push(sandboxId);
+    },
     sweepHost: () => Promise.resolve({ orphansRemoved: 0 }),
   };
 }

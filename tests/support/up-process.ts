@@ -28,6 +28,7 @@ export class UpProcess {
         PORT: '0',
         TEMPORAL_UI_PORT: '0',
         AGENT_SERVER_COMMAND: '/bin/true',
+        CALLBOARD_WARM_SANDBOXES: '0',
         ...env,
       },
     });

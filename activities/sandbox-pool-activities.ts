@@ -1,0 +1,79 @@
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import type { Logger } from 'pino';
+import type { PoolLook, PoolPlan } from '../contract/sandbox-pool.js';
+import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { WarmSandboxes } from '../db/warm-sandboxes.js';
+import type { createSandboxRow } from '../identity/new-sandbox.js';
+import { DEMAND_MS, planPool, type PoolSettings } from './pool-plan.js';
+import type { SandboxActors } from './sandbox-actors.js';
+
+/** How often a waiting activity says that it is alive, in milliseconds. */
+const HEARTBEAT_MS = 2_000;
+/** A start that has not moved for so long does not hold the pool up, in milliseconds. */
+const START_MS = 15_000;
+/** Who orders the boots of the pool. */
+const POOL = 'pool';
+
+export interface SandboxPoolDeps {
+  warm: Pick<WarmSandboxes, 'ofSpec' | 'demand' | 'startsUnderWay' | 'retire'>;
+  sandboxes: Pick<SandboxRepository, 'read'>;
+  actors: Pick<SandboxActors, 'ensureRunning' | 'requestDelete'>;
+  newSandbox: (sandbox: Parameters<typeof createSandboxRow>[1]) => Promise<unknown>;
+  /** The spec of which this worker keeps some; pools of others are emptied. */
+  specId: string;
+  settings: PoolSettings;
+  /** Memory that a new process of this machine may use, in bytes. */
+  availableMemory: () => number;
+  logger: Pick<Logger, 'info'>;
+}
+
+/** What the pool asks: SQL tells it how things stand, and sandboxes' actors do the rest. */
+export function createSandboxPoolActivities(deps: SandboxPoolDeps) {
+  const { warm, actors, logger } = deps;
+  return {
+    /** How things stand and what to do now; three statements, and it changes nothing. */
+    async surveyPool(specId: string, look: PoolLook): Promise<PoolPlan> {
+      const [sandboxes, demand, startsUnderWay] = await Promise.all([
+        warm.ofSpec(specId),
+        warm.demand(specId, DEMAND_MS),
+        warm.startsUnderWay(START_MS),
+      ]);
+      const settings = specId === deps.specId ? deps.settings : { ...deps.settings, size: 0 };
+      const availableMemory = deps.availableMemory();
+      return planPool(settings, look, {
+        now: new Date(),
+        sandboxes,
+        demand,
+        startsUnderWay,
+        availableMemory,
+      });
+    },
+
+    /**
+     * Makes one that is nobody's and waits until it is RUNNING; whoever takes it meanwhile waits for the same boot.
+     * @throws ApplicationFailure, non-retryable, with the reason when it cannot run
+     */
+    async bootWarmSandbox(specId: string, sandboxId: string): Promise<void> {
+      const beat = setInterval(() => heartbeat({ phase: 'booting' }), HEARTBEAT_MS);
+      try {
+        // An earlier attempt may have made it, and a start may have taken it since.
+        if (!(await deps.sandboxes.read(sandboxId))) {
+          await deps.newSandbox({ id: sandboxId, userId: null, specId, warm: true });
+        }
+        await actors.ensureRunning(sandboxId, POOL, cancellationSignal());
+        logger.info({ sandboxId }, 'a warm sandbox is ready');
+      } finally {
+        clearInterval(beat);
+      }
+    },
+
+    /** Takes sandboxes out of the pool for good, those that a start has got meanwhile aside; their actors end them. */
+    async retireWarmSandboxes(sandboxIds: string[]): Promise<number> {
+      const retired = await warm.retire(sandboxIds);
+      for (const sandboxId of retired) await actors.requestDelete(sandboxId);
+      return retired.length;
+    },
+  };
+}
+
+export type SandboxPoolActivities = ReturnType<typeof createSandboxPoolActivities>;

@@ -1,0 +1,168 @@
+/** Sandboxes that are kept started and are nobody's yet. Their rows are the truth about the pool. */
+import { and, asc, desc, eq, gt, inArray, isNotNull, isNull, or, sql, type SQL } from 'drizzle-orm';
+import type { SandboxStatus } from '../contract/sandbox.js';
+import type { Database } from './database.js';
+import type { Executor } from './executor.js';
+import { SANDBOX_CHANNEL } from './sandbox-repository.js';
+import { sandboxes, startTasks } from './schema/index.js';
+
+/** A sandbox in the pool. */
+export interface WarmSandbox {
+  id: string;
+  status: SandboxStatus;
+  /** Where it runs, while it is RUNNING. */
+  agentServerUrl: string | null;
+  agentServerVersion: string | null;
+  hostId: string | null;
+  warmSince: Date;
+  /** It is to go and nobody gets it any more; its actor has not ended it yet. */
+  retired: boolean;
+}
+
+/** A start that needed a new sandbox. */
+export interface Demand {
+  at: Date;
+  /** Whether it found a warm one. */
+  served: boolean;
+}
+
+/** Candidates that one start looks at before it boots a sandbox of its own. */
+const CANDIDATES = 5;
+/** Most starts that are looked at to see how many come at once. */
+const DEMAND_ROWS = 200;
+
+/** Reads and retires what is kept warm; what takes one out is {@link claimWarm}. */
+export class WarmSandboxes {
+  constructor(private readonly database: Database) {}
+
+  /** Those a start may take, the best first: what runs, then what has been booting for longest. */
+  async candidates(specId: string): Promise<Pick<WarmSandbox, 'id' | 'status' | 'agentServerUrl'>[]> {
+    return this.database
+      .select({ id: sandboxes.id, status: sandboxes.status, agentServerUrl: sandboxes.agentServerUrl })
+      .from(sandboxes)
+      .where(and(eq(sandboxes.specId, specId), available()))
+      .orderBy(desc(sql`${sandboxes.status} = 'RUNNING'`), asc(sandboxes.warmSince), asc(sandboxes.id))
+      .limit(CANDIDATES);
+  }
+
+  /** All of a spec that are not gone, oldest first. */
+  async ofSpec(specId: string): Promise<WarmSandbox[]> {
+    const rows = await this.database
+      .select({
+        id: sandboxes.id,
+        status: sandboxes.status,
+        agentServerUrl: sandboxes.agentServerUrl,
+        agentServerVersion: sandboxes.agentServerVersion,
+        hostId: sandboxes.hostId,
+        warmSince: sandboxes.warmSince,
+        deletedAt: sandboxes.deletedAt,
+      })
+      .from(sandboxes)
+      .where(and(eq(sandboxes.specId, specId), present()))
+      .orderBy(sandboxes.warmSince, sandboxes.id);
+    return rows.flatMap(({ warmSince, deletedAt, ...row }) =>
+      warmSince === null ? [] : [{ ...row, warmSince, retired: deletedAt !== null }],
+    );
+  }
+
+  /** Specs of which something is kept warm. */
+  async specs(): Promise<string[]> {
+    const rows = await this.database
+      .selectDistinct({ specId: sandboxes.specId })
+      .from(sandboxes)
+      .where(present());
+    return rows.map(({ specId }) => specId);
+  }
+
+  /** The newest starts of the last `withinMs` that needed a new sandbox of a spec, newest first. */
+  async demand(specId: string, withinMs: number): Promise<Demand[]> {
+    const rows = await this.database
+      .select({ at: sandboxes.createdAt, claimedAt: sandboxes.claimedAt })
+      .from(sandboxes)
+      .where(
+        and(
+          gt(sandboxes.createdAt, sql`now() - make_interval(secs => ${withinMs / 1000})`),
+          eq(sandboxes.specId, specId),
+          isNull(sandboxes.warmSince),
+          or(
+            isNotNull(sandboxes.claimedAt),
+            sql`exists (select 1 from start_tasks
+              where start_tasks.sandbox_id = ${sandboxes.id} and start_tasks.owns_sandbox)`,
+          ),
+        ),
+      )
+      .orderBy(desc(sandboxes.createdAt))
+      .limit(DEMAND_ROWS);
+    return rows.map(({ at, claimedAt }) => ({ at, served: claimedAt !== null }));
+  }
+
+  /** Whether a start has moved within `withinMs` and has not ended: it needs the processor more than the pool does. */
+  async startsUnderWay(withinMs: number): Promise<boolean> {
+    const rows = await this.database
+      .select({ id: startTasks.id })
+      .from(startTasks)
+      .where(
+        and(
+          sql`${startTasks.status} not in ('READY', 'ERROR')`,
+          gt(startTasks.updatedAt, sql`now() - make_interval(secs => ${withinMs / 1000})`),
+        ),
+      )
+      .limit(1);
+    return rows.length > 0;
+  }
+
+  /** Takes sandboxes out of the pool for good, unless a start has got them; their actors are to be told. @returns those retired now or before */
+  async retire(ids: readonly string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
+    return this.#retire(inArray(sandboxes.id, [...ids]));
+  }
+
+  /** The same for all that a host keeps, and on demand for those that no host has taken yet. */
+  async retireOfHost(hostId: string, { orUnplaced = false } = {}): Promise<string[]> {
+    const here = eq(sandboxes.hostId, hostId);
+    return this.#retire(orUnplaced ? or(here, isNull(sandboxes.hostId)) : here);
+  }
+
+  async #retire(which: SQL | undefined): Promise<string[]> {
+    const rows = await this.database
+      .update(sandboxes)
+      .set({ deletedAt: sql`coalesce(${sandboxes.deletedAt}, now())`, updatedAt: new Date() })
+      .where(and(which, present()))
+      .returning({ id: sandboxes.id });
+    return rows.map(({ id }) => id);
+  }
+}
+
+/**
+ * Makes a warm sandbox somebody's, if it still is nobody's. What users see of its age and idle time begins now, and its
+ * user's limit is asked next (`slot_due_at`).
+ */
+export async function claimWarm(tx: Executor, sandboxId: string, userId: string | null): Promise<boolean> {
+  const { rows } = await tx.execute(sql`
+    update sandboxes
+    set created_by_user_id = ${userId}, warm_since = null, claimed_at = now(), slot_due_at = now(),
+      created_at = now(), updated_at = now(), last_active_at = now()
+    where id = (
+      select id from sandboxes
+      where id = ${sandboxId} and warm_since is not null and deleted_at is null
+        and status in ('RUNNING', 'STARTING')
+      for update skip locked)
+    returning id`);
+  if (rows.length === 0) return false;
+  await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
+  return true;
+}
+
+/** As the partial index `sandboxes_warm` has it. */
+const present = () =>
+  and(
+    isNotNull(sandboxes.warmSince),
+    sql`(${sandboxes.deletedAt} is null or ${sandboxes.status} <> 'MISSING')`,
+  );
+
+const available = () =>
+  and(
+    isNotNull(sandboxes.warmSince),
+    isNull(sandboxes.deletedAt),
+    inArray(sandboxes.status, ['RUNNING', 'STARTING']),
+  );

@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import {
+  mostAtOnce,
+  planPool,
+  targetOf,
+  type PoolSettings,
+  type PoolView,
+} from '../../../activities/pool-plan.js';
+import type { PoolLook } from '../../../contract/sandbox-pool.js';
+import type { WarmSandbox } from '../../../db/warm-sandboxes.js';
+
+const NOW = new Date('2026-11-22T12:00:00Z');
+const secondsAgo = (seconds: number) => new Date(NOW.getTime() - seconds * 1000);
+const settings: PoolSettings = { size: 2, max: 5, parallelBoots: 2, maxAgeMs: 3_600_000 };
+const one = (id: string, values: Partial<WarmSandbox> = {}): WarmSandbox => ({
+  id,
+  status: 'RUNNING',
+  agentServerUrl: 'http://x',
+  agentServerVersion: '1',
+  hostId: 'here',
+  warmSince: secondsAgo(60),
+  retired: false,
+  ...values,
+});
+const plan = (
+  sandboxes: WarmSandbox[],
+  {
+    view = {},
+    look = {},
+    own = settings,
+  }: { view?: Partial<PoolView>; look?: Partial<PoolLook>; own?: PoolSettings } = {},
+) =>
+  planPool(
+    own,
+    { drained: false, booting: 0, waitedMs: 0, ...look },
+    { now: NOW, sandboxes, demand: [], startsUnderWay: false, availableMemory: 64 * 1024 ** 3, ...view },
+  );
+const demand = (...seconds: number[]) => seconds.map((ago) => ({ at: secondsAgo(ago), served: true }));
+
+describe('the plan of the pool', () => {
+  it('makes what is missing, no more at once than may boot', () => {
+    expect(plan([])).toMatchObject({ make: 2, retire: [], isOver: false });
+    expect(plan([one('a')])).toMatchObject({ make: 1 });
+    expect(plan([one('a'), one('b', { status: 'STARTING' })])).toMatchObject({ make: 0 });
+    expect(plan([], { own: { ...settings, size: 9, max: 9 } })).toMatchObject({ make: 2 });
+    // Of a boot that has just begun there may be no row yet.
+    expect(plan([], { look: { booting: 1 } })).toMatchObject({ make: 1 });
+  });
+
+  it('replaces what does not run, and what is old only when there is something new', () => {
+    const old = one('old', { warmSince: secondsAgo(7200) });
+    const own = { ...settings, size: 1 };
+    expect(plan([one('dead', { status: 'MISSING' }), one('b')], { own })).toMatchObject({
+      retire: ['dead'],
+      make: 0,
+    });
+    expect(plan([old], { own })).toMatchObject({ make: 1, retire: [] });
+    expect(plan([old, one('b')], { own })).toMatchObject({ make: 0, retire: ['old'] });
+    expect(plan([one('b')], { own, look: { recycleBefore: NOW.toISOString() } })).toMatchObject({
+      make: 1,
+      retire: [],
+    });
+  });
+
+  it('grows with starts that come at once, up to its limit, and shrinks when they are forgotten', () => {
+    expect(mostAtOnce(demand(100, 98, 97, 30, 29))).toBe(3);
+    expect(targetOf(settings, demand(1))).toBe(2);
+    expect(targetOf(settings, demand(1, 2, 3, 4))).toBe(4);
+    expect(targetOf(settings, demand(1, 2, 3, 4, 5, 6, 7))).toBe(5);
+    expect(targetOf({ ...settings, max: 0 }, demand(1, 2, 3, 4))).toBe(2);
+    expect(plan(['a', 'b', 'c', 'd'].map((id) => one(id)))).toMatchObject({ make: 0, retire: ['d', 'c'] });
+  });
+
+  it('lets starts go first, for a while, and leaves memory to others', () => {
+    const busy = { view: { startsUnderWay: true } };
+    expect(plan([], busy)).toMatchObject({ make: 0, report: { waitsFor: 'starts that are under way' } });
+    expect(plan([], { ...busy, look: { waitedMs: 61_000 } })).toMatchObject({ make: 2 });
+    expect(plan([], { view: { availableMemory: 900 * 1024 ** 2 } })).toMatchObject({
+      make: 0,
+      report: { waitsFor: 'free memory' },
+    });
+    expect(plan([], { view: { availableMemory: 1200 * 1024 ** 2 } })).toMatchObject({ make: 1 });
+  });
+
+  it('removes everything when nothing is to be kept, and is over when all is gone', () => {
+    const off = { own: { ...settings, size: 0 }, view: { demand: demand(1, 2, 3) } };
+    expect(plan([one('a')], off)).toMatchObject({ make: 0, retire: ['a'], isOver: false });
+    expect(plan([], off)).toMatchObject({ isOver: true });
+    expect(plan([one('a')], { look: { drained: true } })).toMatchObject({ make: 0, retire: ['a'] });
+    // An operator's order stays in force.
+    expect(plan([], { look: { drained: true } })).toMatchObject({ make: 0, isOver: false });
+    // Its actor was told before, and is told again.
+    expect(plan([one('a', { retired: true }), one('b'), one('c')])).toMatchObject({ retire: ['a'] });
+  });
+});
