@@ -12,8 +12,7 @@ import {
   type ReindexKind,
   type ReindexResult,
 } from '../events/reindex-findings.js';
-import { startEmbeddedPostgres } from './embedded/postgres.js';
-import { enginesAtHand } from './engines-at-hand.js';
+import { databaseAtHand } from './database-at-hand.js';
 import type { Progress } from './progress.js';
 import { hasCode, messageOf, UserError } from './user-error.js';
 
@@ -38,7 +37,7 @@ const NAMED = 5;
 /** @returns the exit status: 1 when something was found and nothing may be changed */
 export async function runReindex(command: ReindexCommand): Promise<number> {
   const { config, progress, print } = command;
-  const { url, stop } = await database(config, progress);
+  const { url, stop } = await databaseAtHand(config, progress);
   const connection = openDatabase({ url, onIdleError: (err) => progress.line(`  ! ${err.message}`) });
   try {
     await connection.pool.query('select 1 from event_index limit 1').catch((err: unknown) => {
@@ -121,37 +120,5 @@ async function interruptedAt(place: string): Promise<string | undefined> {
   } catch (err) {
     if (hasCode(err, 'ENOENT') || err instanceof SyntaxError) return undefined;
     throw err;
-  }
-}
-
-/** The database as configured or of a running `up`; the embedded one is started for as long as it is needed. */
-async function database(
-  config: Config,
-  progress: Progress,
-): Promise<{ url: string; stop: () => Promise<void> }> {
-  const { databaseUrl, isDatabaseEmbedded } = enginesAtHand(config);
-  if (databaseUrl !== null && (!isDatabaseEmbedded || (await answers(databaseUrl)))) {
-    return { url: databaseUrl, stop: () => Promise.resolve() };
-  }
-  if (databaseUrl === null) {
-    throw new UserError(
-      `There is no database below ${config.data.directory}: set OH_PERSISTENCE_DIR or DATABASE_URL to those of the instance.`,
-    );
-  }
-  const postgres = await progress.step('PostgreSQL', () =>
-    startEmbeddedPostgres({ dataDir: config.data.directory, log: (line) => progress.line(`  ! ${line}`) }),
-  );
-  return { url: postgres.url, stop: () => postgres.stop() };
-}
-
-async function answers(url: string): Promise<boolean> {
-  const connection = openDatabase({ url, maxConnections: 1 });
-  try {
-    await connection.pool.query('select 1');
-    return true;
-  } catch {
-    return false; // whoever asks starts it
-  } finally {
-    await connection.close();
   }
 }
