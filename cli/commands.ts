@@ -124,4 +124,19 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       return reindexCommand(input);
     },
   },
+  import: {
+    usage: '--from DIR|URL [--files DIR] [--user ID] [--overwrite] [--dry-run]',
+    summary: 'take over conversations, settings and secrets of a Python server',
+    options: {
+      from: { type: 'string', help: 'its data directory, or the postgresql:// address of its database' },
+      files: { type: 'string', help: 'with an address: its data directory' },
+      user: { type: 'string', help: 'whose everything becomes that has no owner there' },
+      overwrite: { type: 'boolean', help: 'replace settings, secrets and tokens that are here already' },
+      'dry-run': { type: 'boolean', help: 'say what would be taken, and change nothing' },
+    },
+    run: async (input) => {
+      const { importCommand } = await import('./import/command.js');
+      return importCommand(input);
+    },
+  },
 };

@@ -39,6 +39,11 @@ export class SettingsStore {
     return stored && this.#complete(stored);
   }
 
+  /** What {@link read} would return if this were stored. */
+  meaningOf(stored: StoredSettings): Settings {
+    return this.#complete(stored);
+  }
+
   /**
    * Changes what is stored; changes of one user happen one after the other. What `change` throws changes nothing.
    * @returns the settings after the change.
