@@ -54,6 +54,7 @@ import { startRoutes } from '../api/start-routes.js';
 import type { StreamRegistry } from '../api/start-stream.js';
 import { startTaskRoutes } from '../api/start-task-routes.js';
 import { WebhookAdmission } from '../api/webhook-admission.js';
+import { rememberedPosters } from '../api/webhook-posters.js';
 import { webhookRoutes } from '../api/webhook-routes.js';
 import { workspaceRoutes } from '../api/workspace-routes.js';
 import { createAgentServerClient } from '../agent-server/client.js';
@@ -249,7 +250,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       isMember: (organizationId, userId) => parts.identity.organizations.isMember(organizationId, userId),
     }),
     ...webhookRoutes({
-      sandboxes,
+      sandboxes: rememberedPosters(sandboxes),
       admission: new WebhookAdmission({
         bytes: config.server.webhookBytesInHand,
         requests: config.server.webhooksInHand,

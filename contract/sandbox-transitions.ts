@@ -2,7 +2,7 @@
  * Everything that can happen to a sandbox, and what comes of it. The actor works by this table, validators refuse by
  * it, `docs/states.md` is drawn from it, and tests go through all of it.
  */
-import { SANDBOX_STATUSES, type SandboxOrder, type SandboxStatus } from './sandbox.js';
+import { SANDBOX_STATUSES, type SandboxOrder, type SandboxStatus } from './sandbox-states.js';
 
 /** What reaches the mailbox of a sandbox. */
 export const SANDBOX_LETTERS = [

@@ -1,13 +1,11 @@
 import { z } from 'zod';
+import { SANDBOX_STATUSES } from './sandbox-states.js';
 
-/** States of a sandbox as clients see them (contract 5.1). */
-export const SANDBOX_STATUSES = ['STARTING', 'RUNNING', 'PAUSED', 'ERROR', 'MISSING'] as const;
+export { SANDBOX_ORDERS, SANDBOX_STATUSES, type SandboxOrder } from './sandbox-states.js';
+
+/** See {@link SANDBOX_STATUSES}. */
 export const SandboxStatus = z.enum(SANDBOX_STATUSES);
 export type SandboxStatus = z.infer<typeof SandboxStatus>;
-
-/** What people, programs and the API may ask of a sandbox. */
-export const SANDBOX_ORDERS = ['pause', 'resume', 'delete'] as const;
-export type SandboxOrder = (typeof SANDBOX_ORDERS)[number];
 
 /** What happens when a user's sandboxes are as many as may run, and one more is wanted. */
 export const SANDBOX_LIMIT_POLICIES = ['pause-oldest-idle', 'refuse'] as const;

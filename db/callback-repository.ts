@@ -39,6 +39,20 @@ export async function lockConversationEvents(tx: Executor, conversationId: strin
 }
 
 /**
+ * The same for several conversations, without waiting for any of them.
+ * @returns those that were free and are held now
+ */
+export async function tryLockConversationEvents(
+  tx: Executor,
+  conversationIds: readonly string[],
+): Promise<string[]> {
+  const { rows } = await tx.execute<{ id: string; locked: boolean }>(sql`
+    select id, pg_try_advisory_xact_lock(hashtextextended(id, 3)) as locked
+    from unnest(${sql.param([...conversationIds])}::text[]) as id`);
+  return rows.filter(({ locked }) => locked).map(({ id }) => id);
+}
+
+/**
  * Registers processors, one of each kind per conversation: a repetition changes nothing. Events of their kind that
  * have arrived already are queued as well. The caller holds {@link lockConversationEvents}.
  */
@@ -80,14 +94,14 @@ export async function registerCallbacks(
 /**
  * Statement that queues events for the active callbacks of their kind that have no result for them yet. It is made part
  * of the statement that makes the events visible, so that no crash can part the two.
- * @param events rows of id, kind and position
+ * @param events rows of conversation, id, kind and position
  */
-export const enqueueStatement = (conversationId: string, events: SQL): SQL => sql`
+export const enqueueStatement = (events: SQL): SQL => sql`
   insert into callback_queue (callback_id, conversation_id, event_id)
-  select event_callbacks.id, event_callbacks.conversation_id, event.id
-  from ${events} as event (id, kind, position)
+  select event_callbacks.id, event.conversation_id, event.id
+  from ${events} as event (conversation_id, id, kind, position)
   join event_callbacks
-    on event_callbacks.conversation_id = ${conversationId}
+    on event_callbacks.conversation_id = event.conversation_id
     and event_callbacks.event_kind = event.kind
     and event_callbacks.status = 'ACTIVE'
   where not exists (

@@ -53,35 +53,62 @@ export interface Addition {
   queued: number;
 }
 
-/**
- * Adds entries of one conversation in the given order, and queues them for the callbacks that want them, in one
- * statement; ids that are there already are left alone. The caller holds `lockConversationEvents`.
- */
+/** Adds entries of one conversation; see {@link addAllToIndex}. */
 export async function addToIndex(
   tx: Executor,
   conversationId: string,
   entries: readonly IndexEntry[],
 ): Promise<Addition> {
-  const ids = sql.param(entries.map(({ id }) => id));
-  const kinds = sql.param(entries.map(({ kind }) => kind));
-  const timestamps = sql.param(entries.map(({ timestamp }) => timestamp));
-  const fileNames = sql.param(entries.map(({ fileName }) => fileName));
-  const { rows } = await tx.execute<{ id: string; fileName: string; queued: number }>(sql`
+  const additions = await addAllToIndex(tx, new Map([[conversationId, entries]]));
+  return additions.get(conversationId) ?? { added: new Map(), queued: 0 };
+}
+
+/**
+ * Adds entries of conversations in the given order, and queues them for the callbacks that want them, all in one
+ * statement; ids that are there already are left alone. The caller holds `lockConversationEvents` of each conversation.
+ * @returns an addition for each of the conversations
+ */
+export async function addAllToIndex(
+  tx: Executor,
+  entriesOf: ReadonlyMap<string, readonly IndexEntry[]>,
+): Promise<Map<string, Addition>> {
+  const all = [...entriesOf].flatMap(([conversationId, entries]) =>
+    entries.map((entry) => ({ conversationId, ...entry })),
+  );
+  const column = (name: 'conversationId' | 'id' | 'kind' | 'timestamp' | 'fileName') =>
+    sql.param(all.map((entry) => entry[name]));
+  const { rows } = await tx.execute<{
+    conversationId: string;
+    id: string;
+    fileName: string;
+    queued: number;
+  }>(sql`
     with added as (
       insert into event_index (conversation_id, event_id, kind, timestamp, file_name)
-      select ${conversationId}, entry.id, entry.kind, entry.timestamp, entry.file_name
+      select entry.conversation_id, entry.id, entry.kind, entry.timestamp, entry.file_name
       from unnest(
-        ${ids}::text[], ${kinds}::text[], ${timestamps}::timestamptz[], ${fileNames}::text[]
-      ) with ordinality as entry (id, kind, timestamp, file_name, position)
+        ${column('conversationId')}::text[], ${column('id')}::text[], ${column('kind')}::text[],
+        ${column('timestamp')}::timestamptz[], ${column('fileName')}::text[]
+      ) with ordinality as entry (conversation_id, id, kind, timestamp, file_name, position)
       order by entry.position
       on conflict do nothing
-      returning event_id, kind, ordinal, file_name
+      returning conversation_id, event_id, kind, ordinal, file_name
     ), queued as (
-      ${enqueueStatement(conversationId, sql`(select event_id, kind, ordinal from added)`)}
-      returning ordinal
+      ${enqueueStatement(sql`(select conversation_id, event_id, kind, ordinal from added)`)}
+      returning conversation_id
     )
-    select event_id as "id", file_name as "fileName", (select count(*) from queued)::int as "queued" from added`);
-  return { added: new Map(rows.map(({ id, fileName }) => [id, fileName])), queued: rows[0]?.queued ?? 0 };
+    select added.conversation_id as "conversationId", added.event_id as "id", added.file_name as "fileName",
+      (select count(*) from queued where queued.conversation_id = added.conversation_id)::int as "queued"
+    from added`);
+  const additions = new Map<string, Addition>();
+  for (const conversationId of entriesOf.keys())
+    additions.set(conversationId, { added: new Map(), queued: 0 });
+  for (const { conversationId, id, fileName, queued } of rows) {
+    const addition = additions.get(conversationId);
+    addition?.added.set(id, fileName);
+    if (addition) addition.queued = queued;
+  }
+  return additions;
 }
 
 /** File names of those of the ids that are indexed, by id. */

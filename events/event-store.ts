@@ -1,24 +1,17 @@
 import { eq } from 'drizzle-orm';
-import pLimit from 'p-limit';
-import { isTransient, type AgentEvent } from '../contract/event.js';
+import { isTransient } from '../contract/event.js';
 import { dashedId, hexId, isUuid } from '../contract/ids.js';
 import type { Page } from '../contract/primitives.js';
 import { lockConversationEvents } from '../db/callback-repository.js';
 import type { Database } from '../db/database.js';
 import type { VisibleUsers } from '../db/paging.js';
-import { conversations, eventIndex } from '../db/schema/index.js';
+import { eventIndex } from '../db/schema/index.js';
 import { createHealer, readIndexed, type DamagedEvent } from './damage.js';
-import { isMissing, type EventDisk } from './event-disk.js';
+import type { EventDisk } from './event-disk.js';
 import { EventFiles } from './event-files.js';
-import {
-  addToIndex,
-  EventIndex,
-  type EventLocation,
-  type EventPageRequest,
-  type EventQuery,
-} from './event-index.js';
-import { groupCommit } from './group-commit.js';
-import { arrivedEvents, type ArrivedEvent, type IncomingEvent } from './incoming-event.js';
+import { EventIndex, type EventLocation, type EventPageRequest, type EventQuery } from './event-index.js';
+import { arrivedEvents, type IncomingEvent } from './incoming-event.js';
+import { createIngestCommit, type IngestResult } from './ingest-commit.js';
 
 export interface EventStoreOptions {
   /** The persistence directory; events are below `v1/events` in it. */
@@ -33,15 +26,6 @@ export interface EventStoreOptions {
   onDamage?: (damaged: DamagedEvent) => void;
 }
 
-export interface IngestResult {
-  /** Those that were not there before, in the order given. */
-  stored: AgentEvent[];
-  /** Whether the conversation's actor has to be woken. */
-  callbacksQueued: boolean;
-}
-
-/** Commits in progress at a time: webhooks must not take every connection of the pool. */
-const PARALLEL_COMMITS = 4;
 /** Index entries, and events, held at a time while all events are read. */
 const STREAM_PAGE = 512;
 const STREAM_FILES = 16;
@@ -57,64 +41,8 @@ export function createEventStore({ directory, database, disk, onDamage }: EventS
   const healer = createHealer({ files, database }, (damaged) => {
     for (const watch of watchers) watch(damaged);
   });
-  const commitLimit = pLimit(PARALLEL_COMMITS);
 
-  /** Batches of one conversation that arrive together share one directory sync and one transaction. */
-  const commit = groupCommit((conversationId: string, batches: readonly ArrivedEvent[][]) =>
-    commitLimit(() => commitBatches(conversationId, batches)),
-  );
-
-  async function commitBatches(
-    conversationId: string,
-    batches: readonly ArrivedEvent[][],
-  ): Promise<IngestResult[]> {
-    const all = batches.flat();
-    const lost = await files.makeDurable(conversationId).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-      return error as Error; // the directory is there no more
-    });
-    const { added, queued } = await database.transaction(async (tx) => {
-      await lockConversationEvents(tx, conversationId);
-      const [row] = await tx
-        .select({ deletedAt: conversations.deletedAt })
-        .from(conversations)
-        .where(eq(conversations.id, conversationId));
-      if (row?.deletedAt) return { added: null, queued: 0 };
-      if (lost) throw lost;
-      return addToIndex(tx, conversationId, all);
-    });
-    if (added === null) {
-      // Deleted while these came in: its actor may have removed the directory before they were written.
-      await files.removeConversation(conversationId);
-      return batches.map(() => ({ stored: [], callbacksQueued: false }));
-    }
-    await removeTwins(conversationId, all, added);
-    const claimed = new Set<string>();
-    return batches.map((batch) => {
-      const stored = batch.filter(({ id, fileName }) => added.get(id) === fileName && !claimed.has(id));
-      for (const { id } of stored) claimed.add(id);
-      return { stored: stored.map(({ event }) => event), callbacksQueued: queued > 0 };
-    });
-  }
-
-  /** An event that came twice under different times or kinds has two files: only the indexed one stays. */
-  async function removeTwins(
-    conversationId: string,
-    arrived: readonly ArrivedEvent[],
-    added: ReadonlyMap<string, string>,
-  ): Promise<void> {
-    const others = arrived.filter(({ id, fileName }) => added.get(id) !== fileName);
-    if (others.length === 0) return;
-    const indexed = await index.fileNames(
-      conversationId,
-      others.map(({ id }) => id),
-    );
-    const twins = others.filter(({ id, fileName }) => indexed.has(id) && indexed.get(id) !== fileName);
-    await files.remove(
-      conversationId,
-      twins.map(({ fileName }) => fileName),
-    );
-  }
+  const commit = createIngestCommit({ files, index, database });
 
   async function readAll(locations: readonly EventLocation[]): Promise<(string | null)[]> {
     return Promise.all(

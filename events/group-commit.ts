@@ -2,16 +2,16 @@
 
 interface Waiting<Item, Result> {
   item: Item;
-  resolve: (result: Result) => void;
+  resolve: (result: Result | PromiseLike<Result>) => void;
   reject: (reason: unknown) => void;
 }
 
 /**
  * Runs one `commit` at a time per key, with all items that wait for that key. If it fails, it fails for each of them.
- * @param commit returns one result per item, in the order of the items.
+ * @param commit returns one result per item, in the order of the items; results that are still to come hold up nobody else
  */
 export function groupCommit<Item, Result>(
-  commit: (key: string, items: readonly Item[]) => Promise<readonly Result[]>,
+  commit: (key: string, items: readonly Item[]) => Promise<readonly (Result | PromiseLike<Result>)[]>,
 ): (key: string, item: Item) => Promise<Result> {
   const queues = new Map<string, Waiting<Item, Result>[]>();
 
@@ -23,7 +23,7 @@ export function groupCommit<Item, Result>(
           key,
           group.map(({ item }) => item),
         );
-        group.forEach(({ resolve }, position) => resolve(results[position] as Result));
+        group.forEach(({ resolve }, position) => resolve(results[position] as Result | PromiseLike<Result>));
       } catch (error) {
         for (const { reject } of group) reject(error);
       }

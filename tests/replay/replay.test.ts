@@ -27,6 +27,10 @@ describe('a recorded run can be continued by the code of today', () => {
     }
   });
 
+  it('and loads no schemas, which every run of a workflow would make anew', () => {
+    expect(workflowBundle.code).not.toContain('node_modules/zod/');
+  });
+
   it('and every patch is named by its date', () => {
     const workflows = here('../../workflows');
     const patches = readdirSync(workflows, { recursive: true, encoding: 'utf8' })

@@ -16,7 +16,7 @@ import {
 import type { SandboxHostActivities } from '../../activities/sandbox-host-activities.js';
 import type { SandboxRowActivities } from '../../activities/sandbox-row-activities.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE } from '../../contract/ids.js';
-import { SANDBOX_ORDERS, type SandboxOrder, type SandboxStatus } from '../../contract/sandbox.js';
+import { SANDBOX_ORDERS, type SandboxOrder, type SandboxStatus } from '../../contract/sandbox-states.js';
 import { isObeyed } from '../../contract/sandbox-transitions.js';
 import { explain } from '../failures.js';
 import { processEnded } from './causes.js';

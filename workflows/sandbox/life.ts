@@ -10,7 +10,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { SANDBOX_ORDERS, type SandboxOrder, type SandboxStatus } from '../../contract/sandbox.js';
+import { SANDBOX_ORDERS, type SandboxOrder, type SandboxStatus } from '../../contract/sandbox-states.js';
 import {
   DELETED,
   isObeyed,
