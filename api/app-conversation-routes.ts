@@ -88,7 +88,7 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
       summary: 'Get conversations by id, null for each that is not there',
       tag: 'Conversations',
       guard: 'user',
-      query: z.object({ ids: z.array(z.string()) }),
+      query: z.object({ ids: z.array(z.string().meta({ format: 'uuid' })) }),
       responses: {
         200: { description: 'In the order of the ids.', schema: z.array(AppConversation.nullable()) },
         400: { description: 'Too many ids, or some that are no UUIDs.' },

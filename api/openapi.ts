@@ -1,5 +1,6 @@
 /** The OpenAPI 3.1 document of what is served, made from the route definitions. */
 import { z } from 'zod';
+import { ERROR_SCHEMAS, sharedRefusals } from './openapi-refusals.js';
 import { successStatus } from './register-routes.js';
 import { isList, shapeOf } from './request-input.js';
 import type { RouteDefinition } from './route.js';
@@ -13,29 +14,6 @@ export interface OpenApiDocument {
   components: { schemas: Record<string, JsonSchema>; securitySchemes: Record<string, JsonSchema> };
 }
 
-/** How errors look, by status (contract 1.5). */
-const VALIDATION_ERROR: JsonSchema = {
-  type: 'object',
-  properties: {
-    detail: {
-      type: 'array',
-      items: {
-        type: 'object',
-        properties: {
-          loc: { type: 'array', items: { anyOf: [{ type: 'string' }, { type: 'integer' }] } },
-          msg: { type: 'string' },
-          type: { type: 'string' },
-        },
-        required: ['loc', 'msg', 'type'],
-      },
-    },
-  },
-};
-const PLAIN_ERROR: JsonSchema = {
-  type: 'object',
-  properties: { detail: { type: 'string' } },
-};
-
 /** Describes all routes; `/docs` and clients' generators read it. */
 export function openApiDocument(routes: readonly RouteDefinition[], version = '0.2.0'): OpenApiDocument {
   const paths: OpenApiDocument['paths'] = {};
@@ -48,7 +26,7 @@ export function openApiDocument(routes: readonly RouteDefinition[], version = '0
     info: { title: 'Callboard', version },
     paths,
     components: {
-      schemas: { ValidationError: VALIDATION_ERROR, Error: PLAIN_ERROR },
+      schemas: { ...ERROR_SCHEMAS },
       securitySchemes: {
         instanceKey: { type: 'apiKey', in: 'header', name: 'X-Session-API-Key' },
         bearer: { type: 'http', scheme: 'bearer' },
@@ -58,6 +36,7 @@ export function openApiDocument(routes: readonly RouteDefinition[], version = '0
 }
 
 function operation(route: RouteDefinition): JsonSchema {
+  const body = route.body ?? route.describedBody;
   const parameters = [
     ...parametersOf(route.params, 'path', route),
     ...parametersOf(route.query, 'query', route),
@@ -68,11 +47,11 @@ function operation(route: RouteDefinition): JsonSchema {
     operationId: operationId(route),
     ...(route.guard === 'user' ? { security: [{}, { instanceKey: [] }, { bearer: [] }] } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
-    ...(route.body
+    ...(body
       ? {
           requestBody: {
-            required: !route.body.safeParse(undefined).success,
-            content: { 'application/json': { schema: schemaOf(route.body, 'input') } },
+            required: !body.safeParse(undefined).success,
+            content: { 'application/json': { schema: schemaOf(body, 'input') } },
           },
         }
       : {}),
@@ -105,35 +84,42 @@ function parametersOf(schema: z.ZodType | undefined, place: 'path' | 'query', ro
 
 function responsesOf(route: RouteDefinition): JsonSchema {
   const success = successStatus(route);
+  const shared = Object.entries(sharedRefusals(route)).map(([status, { description, schema }]) => [
+    status,
+    { description, content: { 'application/json': { schema: reference(schema) } } },
+  ]);
   const declared = Object.entries(route.responses).map(([status, { description, schema, contentType }]) => {
     const shown = schema ? schemaOf(schema, 'output') : undefined;
-    const content = shown ?? (Number(status) === success ? undefined : reference('Error'));
+    const isRefusal = Number(status) !== success && !isMove(status);
+    const refusal = isRefusal ? reference(status === '422' ? 'ValidationError' : 'Error') : undefined;
+    const content = shown ?? refusal;
     return [
       status,
       {
         description,
         ...(content ? { content: { [contentType ?? 'application/json']: { schema: content } } } : {}),
       },
-    ] as const;
+    ];
   });
-  const validates = route.params ?? route.query ?? route.body;
-  return {
-    ...Object.fromEntries(declared),
-    ...(validates && !route.responses[422]
-      ? {
-          422: {
-            description: 'The request is not valid.',
-            content: { 'application/json': { schema: reference('ValidationError') } },
-          },
-        }
-      : {}),
-  };
+  return { ...Object.fromEntries(shared), ...Object.fromEntries(declared) } as JsonSchema;
 }
+
+/** Says where else to go, and nothing that programs read. */
+const isMove = (status: string): boolean => status.startsWith('3');
 
 const reference = (name: string): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
 
 /** What goes in is described before, what comes out after transformation; a mere function is described as anything. */
 function schemaOf(schema: z.core.$ZodType, io: 'input' | 'output'): JsonSchema {
-  const { $schema: _dialect, ...described } = z.toJSONSchema(schema, { io, unrepresentable: 'any' });
+  const { $schema: _dialect, ...described } = z.toJSONSchema(schema, {
+    io,
+    unrepresentable: 'any',
+    // What goes in in several forms may come out in the same one.
+    override: ({ jsonSchema }) => {
+      if (io !== 'output' || !jsonSchema.oneOf) return;
+      jsonSchema.anyOf = jsonSchema.oneOf;
+      delete jsonSchema.oneOf;
+    },
+  });
   return described;
 }

@@ -64,8 +64,8 @@ export function createRateLimits(perMinute: Config['limits']): RateLimits {
   };
 }
 
-/** Orders of users are writes unless their route says more; what is asked for is free. */
-function classOf({ limit, guard, method }: RouteDefinition): CountedClass | null {
+/** What a request of a route is counted as, null for nothing. Orders of users are writes unless their route says more; what is asked for is free. */
+export function classOf({ limit, guard, method }: RouteDefinition): CountedClass | null {
   if (limit !== undefined) return limit === 'free' || limit === 'secret' ? null : limit;
   return guard === 'user' && method !== 'get' ? 'write' : null;
 }

@@ -49,6 +49,8 @@ export interface RouteDefinition<
   /** An object schema; members that are arrays take repeated keys (contract 1.1). */
   query?: Query;
   body?: Body;
+  /** What the handler expects of a body that it reads itself; only described. */
+  describedBody?: z.ZodType;
   /** Largest accepted body in bytes; the server's default otherwise. */
   bodyLimit?: number;
   /** How its requests are counted, where not as its method says: orders of users as `write`, others not at all. */

@@ -20,14 +20,16 @@ const Message = z.object({ message: z.string() });
 const message = (text: string): z.infer<typeof Message> => ({ message: text });
 const SecretItem = z.object({ name: z.string(), description: z.string().nullable() });
 
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Secrets become variables in the sandbox, so their names are variables' names. */
 const SecretName = z
   .string()
   .max(256)
-  .refine((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name), {
+  .refine((name) => NAME.test(name), {
     error: 'a secret is named like an environment variable: letters, digits and _, no digit first',
     params: { type: 'value_error' },
-  });
+  })
+  .meta({ pattern: NAME.source });
 export const NewSecret = z.object({ name: SecretName, value: z.string(), description: z.string().nullish() });
 export const SecretChange = z.object({ name: SecretName, description: z.string().nullish() });
 

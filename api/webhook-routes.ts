@@ -79,6 +79,7 @@ function conversationRoute(deps: WebhookRouteDeps, path: string, params: Path): 
     guard: 'self',
     limit: 'free', // senders whose sandbox is gone come back with its key for a while
     params,
+    describedBody: WebhookConversation,
     responses: RESPONSES,
     handle: (input) =>
       receiveWebhook(deps, input.request, input.params.sandbox_id ?? null, readJsonValue, async (webhook) => {
@@ -113,6 +114,7 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
     guard: 'self',
     limit: 'free', // senders whose sandbox is gone come back with its key for a while
     params,
+    describedBody: z.array(AgentEvent),
     responses: RESPONSES,
     handle: (input) =>
       notingLoss(deps, HexUuid.safeParse(input.params.conversation_id).data ?? null, () =>

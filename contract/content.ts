@@ -15,11 +15,13 @@ export const ImageBlock = z.object({
 /** The form in which the 2025-11 web client sends images; rewritten to an image block. */
 const ImageUrlBlock = z
   .object({ type: z.literal('image_url'), image_url: z.object({ url: z.string() }) })
-  .transform(({ image_url }) => ({
-    type: 'image' as const,
+  // The block that it becomes is described as one, too.
+  .transform(({ image_url }): z.input<typeof ImageBlock> => ({
+    type: 'image',
     image_urls: [image_url.url],
     cache_prompt: false,
-  }));
+  }))
+  .pipe(ImageBlock);
 
 export const ContentBlock = z.discriminatedUnion('type', [TextBlock, ImageBlock, ImageUrlBlock]);
 export type ContentBlock = z.infer<typeof ContentBlock>;

@@ -6,20 +6,23 @@ import { parseWireDate } from './dates.js';
 export const HexUuid = z
   .string()
   .refine(isUuid, { error: 'Input should be a valid UUID', params: { type: 'uuid_parsing' } })
+  .meta({ format: 'uuid' })
   .transform(hexId);
 
 /** A date-time of a query string or body, read as `Date` (contract 1.3). */
-export const WireDateTime = z.union([z.string(), z.number()]).transform((value, context) => {
-  const date = parseWireDate(String(value));
-  if (date) return date;
-  context.issues.push({
-    code: 'custom',
-    message: 'Input should be a valid datetime or date, invalid character in year',
-    input: value,
-    params: { type: 'datetime_from_date_parsing' },
+export const WireDateTime = z
+  .union([z.string().meta({ format: 'date-time' }), z.number()])
+  .transform((value, context) => {
+    const date = parseWireDate(String(value));
+    if (date) return date;
+    context.issues.push({
+      code: 'custom',
+      message: 'Input should be a valid datetime or date, invalid character in year',
+      input: value,
+      params: { type: 'datetime_from_date_parsing' },
+    });
+    return z.NEVER;
   });
-  return z.NEVER;
-});
 
 /** Booleans as FastAPI reads them from a query string. */
 export const QueryBoolean = z.union([z.boolean(), z.string()]).transform((value, context) => {

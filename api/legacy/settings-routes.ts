@@ -40,7 +40,10 @@ export const legacySettingsRoutes = ({ settings, secrets }: LegacySettingsDeps):
     path: '/api/settings',
     summary: 'Store the flat settings as a whole',
     body: FlatSettingsUpdate,
-    responses: { 200: { description: 'Stored.', schema: z.object({ message: z.string() }) } },
+    responses: {
+      200: { description: 'Stored.', schema: z.object({ message: z.string() }) },
+      400: { description: 'They do not go together, or with what is stored.' },
+    },
     async handle({ body, user }) {
       const update = storable(body);
       await settings.update(user.userId, (stored) => applyFlatUpdate(stored, update));

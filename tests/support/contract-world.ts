@@ -21,9 +21,17 @@ const SERVICE_KEY = 'shared secret of the automations';
 export interface ContractWorld {
   /** Sends a case on behalf of a new user with new things. */
   send(given: ContractCase): Promise<{ response: Response; text: string; fill: (text: string) => string }>;
+  /** A new user with some of each thing, and what is shown to be let in; the owner's outlives their sessions. */
+  somebodyWith(count: number): Promise<{
+    things: Things[];
+    headers: { owner: string } & Record<'sandbox' | 'accessToken' | 'operator' | 'service', Things>;
+  }>;
   url: string;
   close(): Promise<void>;
 }
+
+/** Ids and names of one of each thing, by the names that cases have for them. */
+type Things = Record<string, string>;
 
 export async function startContractWorld(): Promise<ContractWorld> {
   const provider = await discoveryServer();
@@ -37,15 +45,20 @@ export async function startContractWorld(): Promise<ContractWorld> {
       OIDC_DISCOVERY_URL: `http://127.0.0.1:${(provider.address() as AddressInfo).port}/.well-known/openid-configuration`,
       AUTOMATIONS_SERVICE_API_KEY: SERVICE_KEY,
       CALLBOARD_OPERATOR_KEY: OPERATOR_KEY,
+      CALLBOARD_WRITES_PER_MINUTE: '0',
+      CALLBOARD_STARTS_PER_MINUTE: '0',
     },
     undefined,
     (core) => ({ ...obedientParts(core), gitProviders: GIT_HOST }),
   );
   const { database } = server.core.connection;
 
-  const newThings = async () => {
+  const newOwner = async () => {
     const organizationId = await addOrganization(server, newId());
-    const userId = await addPerson(server, `user-${newId()}`, organizationId);
+    return { organizationId, userId: await addPerson(server, `user-${newId()}`, organizationId) };
+  };
+  const newThings = async (given?: Awaited<ReturnType<typeof newOwner>>) => {
+    const { organizationId, userId } = given ?? (await newOwner());
     const title = `Conversation of ${userId}`;
     const owner = { userId, organizationId, agentServerUrl: agentServer.url, title };
     const { parameters, sessionKey } = await oneOfEach(server, owner);
@@ -67,8 +80,8 @@ export async function startContractWorld(): Promise<ContractWorld> {
   };
 
   /** What only reads can have the things of others that only read, and these have events too. */
-  const newThingsToRead = async () => {
-    const things = await newThings();
+  const newThingsToRead = async (given?: Awaited<ReturnType<typeof newOwner>>) => {
+    const things = await newThings(given);
     const posted = await fetch(`${server.url}/api/v1/webhooks/events/${things.conversation_id}`, {
       method: 'POST',
       headers: { 'X-Session-API-Key': things.session_key, 'Content-Type': 'application/json' },
@@ -108,6 +121,21 @@ export async function startContractWorld(): Promise<ContractWorld> {
 
   return {
     url: server.url,
+    async somebodyWith(count) {
+      const owner = await newOwner();
+      const things: Things[] = [];
+      while (things.length < count) things.push(await newThingsToRead(owner));
+      const { key } = await server.identity.apiKeys.create(owner, { name: 'bearer', expiresAt: null });
+      const show = (asking: Asking) => shownBy(asking, things[0] ?? {});
+      const headers = {
+        owner: `Bearer ${key}`,
+        sandbox: await show('sandbox'),
+        accessToken: await show('access token'),
+        operator: await show('operator'),
+        service: await show('service'),
+      };
+      return { things, headers };
+    },
     async send({ route, as, parameters, query, body, headers, sandbox }) {
       const onlyReads = route.startsWith('GET ') && sandbox === 'RUNNING';
       const things: Record<string, string> = await (onlyReads

@@ -66,12 +66,20 @@ describe('the OpenAPI document', () => {
 
   it('describes answers and refusals', () => {
     const { responses } = operation('/things/{id}/files/{name}', 'post');
-    expect(Object.keys(responses)).toEqual(['200', '404', '422']);
+    expect(Object.keys(responses)).toEqual(['200', '400', '403', '404', '413', '415', '422']);
     expect(responses['200']?.content).toHaveProperty('text/plain');
     expect(
       operation('/things/search', 'get').responses['200']?.content?.['application/json']?.schema,
     ).toMatchObject({
       properties: { items: { type: 'array' }, next_page_id: {} },
+    });
+  });
+
+  it('describes what all routes refuse, without being told', () => {
+    const { responses } = operation('/things/search', 'get');
+    expect(Object.keys(responses)).toEqual(['200', '400', '401', '422', '429', '503']);
+    expect(responses['422']?.content?.['application/json']?.schema).toEqual({
+      $ref: '#/components/schemas/ValidationError',
     });
   });
 
