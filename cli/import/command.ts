@@ -11,7 +11,7 @@ import { importDatabase, type ImportRun } from './import.js';
 import { importSettings } from './import-settings.js';
 import { Ledger } from './ledger.js';
 import { SourceUnreadable, Undecodable } from './source-database.js';
-import { findEventDirectories } from './source-events.js';
+import { findEventDirectories, type FoundEvents } from './source-events.js';
 import { readSourceKeys, type SourceKeys } from './source-keys.js';
 import { findSource, type Source } from './source.js';
 
@@ -110,7 +110,10 @@ async function takeAll(
   try {
     const database = await openDatabase();
     try {
-      const directories = directory === null ? new Map() : await findEventDirectories(directory);
+      const { directories, unreadable } =
+        directory === null ? NO_EVENTS : await findEventDirectories(directory);
+      for (const path of unreadable)
+        run.ledger.because('events', 'failed', 'they may not be read by this user', path);
       await importDatabase(run, database, directories);
     } finally {
       await database.close();
@@ -120,6 +123,8 @@ async function takeAll(
     run.ledger.because('conversations', 'failed', err.message);
   }
 }
+
+const NO_EVENTS: FoundEvents = { directories: new Map(), unreadable: [] };
 
 async function sourceKeys(
   { sourceSecret }: ImportCommand,

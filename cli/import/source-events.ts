@@ -15,6 +15,7 @@ const CONVERSATIONS = 'v1_conversations';
 const OPEN_FILES = 16;
 /** Events held at a time. */
 const BATCH = 128;
+const NOT_ALLOWED = 'it may not be read by this user';
 
 /** Where events of a conversation lie. */
 export interface EventDirectory {
@@ -26,6 +27,12 @@ export interface EventDirectory {
 /** By the conversation's id in hex; one that lived through several releases has several. */
 export type EventDirectories = ReadonlyMap<string, readonly EventDirectory[]>;
 
+export interface FoundEvents {
+  directories: EventDirectories;
+  /** Directories that may not be read: there may be events in them. */
+  unreadable: string[];
+}
+
 /** What a few files hold. */
 export interface EventBatch {
   events: IncomingEvent[];
@@ -34,10 +41,11 @@ export interface EventBatch {
 }
 
 /** Finds the events of all conversations; no file is read. */
-export async function findEventDirectories(root: string): Promise<EventDirectories> {
+export async function findEventDirectories(root: string): Promise<FoundEvents> {
   const found = new Map<string, EventDirectory[]>();
+  const unreadable: string[] = [];
   const look = async (path: string, owner: string | null): Promise<void> => {
-    for (const name of await directoriesIn(path)) {
+    for (const name of await directoriesIn(path, unreadable)) {
       if (!isUuid(name)) continue;
       const id = hexId(name);
       found.set(id, [...(found.get(id) ?? []), { path: join(path, name), owner }]);
@@ -45,16 +53,23 @@ export async function findEventDirectories(root: string): Promise<EventDirectori
   };
   await look(join(root, 'v1', 'events'), null);
   await look(join(root, CONVERSATIONS), null);
-  for (const user of await directoriesIn(root)) {
+  for (const user of await directoriesIn(root, unreadable)) {
     if (user !== CONVERSATIONS) await look(join(root, user, CONVERSATIONS), user);
   }
-  return found;
+  return { directories: found, unreadable };
 }
 
 /** All events of a directory, a few at a time. */
 export async function* readEvents({ path }: EventDirectory): AsyncGenerator<EventBatch> {
   const limit = pLimit(OPEN_FILES);
-  const entries = await readdir(path, { withFileTypes: true });
+  const entries = await readdir(path, { withFileTypes: true }).catch((err: unknown) => {
+    if (hasCode(err, 'EACCES')) return null;
+    throw err;
+  });
+  if (entries === null) {
+    yield { events: [], damaged: [{ name: '*', why: NOT_ALLOWED }] };
+    return;
+  }
   // Names of the older layout begin with the time; the others say nothing of it.
   const names = entries
     .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
@@ -78,7 +93,7 @@ async function readEvent(path: string): Promise<IncomingEvent | string> {
   try {
     json = (await readFile(path, 'utf8')).trim();
   } catch (err) {
-    if (hasCode(err, 'EACCES')) return 'it may not be read by this user';
+    if (hasCode(err, 'EACCES')) return NOT_ALLOWED;
     if (hasCode(err, 'EIO')) return 'the disk does not give it out';
     throw err;
   }
@@ -90,12 +105,13 @@ async function readEvent(path: string): Promise<IncomingEvent | string> {
   }
 }
 
-async function directoriesIn(path: string): Promise<string[]> {
+async function directoriesIn(path: string, unreadable: string[]): Promise<string[]> {
   try {
     const entries = await readdir(path, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
   } catch (err) {
-    if (isMissing(err) || hasCode(err, 'EACCES') || hasCode(err, 'ENOTDIR')) return [];
-    throw err;
+    if (hasCode(err, 'EACCES')) unreadable.push(path);
+    else if (!isMissing(err) && !hasCode(err, 'ENOTDIR')) throw err;
+    return [];
   }
 }

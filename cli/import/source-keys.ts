@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { base62 } from '../../contract/ids.js';
 import { isMissing } from '../../events/event-disk.js';
+import { hasCode } from '../user-error.js';
 import { Undecodable } from './source-database.js';
 
 const KeyFile = z.array(z.looseObject({ id: z.string().min(1), key: z.string().min(1) }));
@@ -113,6 +114,7 @@ async function optionalText(path: string): Promise<string | null> {
     return await readFile(path, 'utf8');
   } catch (err) {
     if (isMissing(err)) return null;
+    if (hasCode(err, 'EACCES')) throw new Undecodable('it may not be read by this user');
     throw err;
   }
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import initSqlJs from 'sql.js';
 import { isMissing } from '../../events/event-disk.js';
-import { messageOf } from '../user-error.js';
+import { hasCode, messageOf } from '../user-error.js';
 import { SourceUnreadable, type SourceDatabase, type SourceRow } from './source-database.js';
 import { withWriteAheadLog } from './sqlite-wal.js';
 
@@ -14,7 +14,10 @@ export async function openSqliteDatabase(path: string): Promise<SourceDatabase> 
     readFile(path),
     optional(`${path}-wal`),
     optional(`${path}-journal`),
-  ]);
+  ]).catch((err: unknown) => {
+    if (!hasCode(err, 'EACCES')) throw err;
+    throw new SourceUnreadable(`${path} may not be read by this user: run the import as one who may.`);
+  });
   // The journal holds what a change under way has replaced: without it the database is half of one and half of another.
   if (journal !== null && journal.length > 0 && journal.some((byte) => byte !== 0)) {
     throw new SourceUnreadable(
