@@ -19,7 +19,7 @@ export async function databaseAtHand(
   }
   if (databaseUrl === null) {
     throw new UserError(
-      `There is no database below ${config.data.directory}: set OH_PERSISTENCE_DIR or DATABASE_URL to those of the instance.`,
+      `There is no database below ${config.data.directory}: set OH_PERSISTENCE_DIR or DATABASE_URL to those of the instance, or run ./callboard up once.`,
     );
   }
   const postgres = await progress.step('PostgreSQL', () =>
