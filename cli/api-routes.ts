@@ -27,6 +27,7 @@ import type { LostEvents } from '../api/lost-events.js';
 import { legacyInsightRoutes } from '../api/legacy/conversation-insight-routes.js';
 import { legacyConversationShims } from '../api/legacy/conversation-shims.js';
 import { legacyGitRoutes } from '../api/legacy/git-routes.js';
+import { retiredRoutes } from '../api/legacy/retired-routes.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
 import { createSandboxLimit } from '../api/sandbox-limit.js';
@@ -219,6 +220,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...legacySecretsRoutes({ secrets, ...tokenCheck }),
     ...gitRoutes({ providersOf }),
     ...legacyGitRoutes({ providersOf }),
+    ...retiredRoutes(),
     ...userRoutes({ settings, sandboxes }),
     ...codecRoutes({
       operator: new OperatorAccess(config.temporal.operatorKey, core.keys),

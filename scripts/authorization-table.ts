@@ -2,6 +2,7 @@
  * Who gets what from which route: `tests/api/authorization-table.test.ts` asks every route as every one of these
  * callers, and `docs/security.md` shows the table. A route that is not in it fails the test.
  */
+import { RETIRED } from '../api/legacy/retired-routes.js';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -213,6 +214,7 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
     ordered(`POST ${legacy}/message`, { body: { message: 'hello' } }),
     ordered(`GET ${legacy}/vscode-url`),
     ordered(`GET ${legacy}/web-hosts`),
+    ...RETIRED.filter((one) => !one.open).map(({ route }) => own(route, {}, 404)),
   ].map(sharedWithAgentServer),
   own('GET /api/keys'),
   own('POST /api/keys', { body: { name: 'new' } }),
@@ -242,6 +244,7 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   { route: `GET ${V1}/temporal-codec/sign-in`, expected: everybody(401) },
   open(`GET ${V1}/web-client/config`),
   open('GET /api/options/config'),
+  ...RETIRED.filter((one) => one.open).map(({ route }) => open(route, 404)),
   open('GET /alive'),
   open('GET /health'),
   open('GET /ready'),

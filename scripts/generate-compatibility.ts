@@ -1,4 +1,5 @@
 /** `docs/compatibility.md`: which routes of the contract are served, made from the routes themselves. */
+import { RETIRED } from '../api/legacy/retired-routes.js';
 import type { RouteDefinition } from '../api/route.js';
 import { apiRoutes, type ApiParts } from '../cli/api-routes.js';
 import { loadConfig } from '../config/config.js';
@@ -22,7 +23,8 @@ const DOCUMENTED = [
   /^get \/api\/conversations\/\{\}\/config$/,
 ];
 /** Called by the 2025-11 web client although its own server does not have them. */
-const CALLED_ONLY = /^\w+ \/api\/(keys|authenticate|logout)\b/;
+const CALLED_ONLY =
+  /^\w+ (\/api\/(keys|authenticate|logout|keycloak|accept_tos|email|billing|security)|\/(integration|feedback))\b/;
 
 interface Area {
   name: string;
@@ -163,6 +165,11 @@ const CONTRACT: readonly Area[] = [
     'GET /api/conversations/{id}/web-hosts',
     'GET /api/microagent-management/conversations',
   ]),
+  area(
+    'Answered with 404 and what to do instead',
+    '2025-11',
+    RETIRED.map(({ route }) => route),
+  ),
   area('Service API', 'others', [
     'GET /api/service/health',
     'POST /api/service/users/{id}/orgs/{id}/api-keys',
@@ -216,10 +223,8 @@ export function compatibilityDocument(): string {
       return definition ? [{ name, clients, definition }] : [];
     }),
   );
-  const missing = CONTRACT.map((one) => ({
-    ...one,
-    routes: one.routes.filter((route) => !served.has(key(route))),
-  })).filter(({ routes }) => routes.length > 0);
+  const missing = CONTRACT.flatMap(({ routes }) => routes.filter((route) => !served.has(key(route))));
+  if (missing.length > 0) throw new Error(`no route serves ${missing.join(', ')}`);
   return [
     '# Compatibility',
     '',
@@ -246,17 +251,11 @@ export function compatibilityDocument(): string {
       return `| ${[heading, `\`${route}\``, sourcesOf(route, clients), clients, summary, testsOf(route)].join(' | ')} |`;
     }),
     '',
-    '## Not served in this version',
+    '## Not served',
     '',
-    'They are answered with 404, or with 405 where another method of the path is served.',
-    '',
-    ...missing.map(
-      ({ name, clients, routes }) =>
-        `- **${name}** (${clients}): ${routes.map((route) => `\`${route}\``).join(', ')}`,
-    ),
-    '',
-    'Also not: the MCP endpoint `/mcp/mcp`, sockets (clients talk to those of the agent-server), conversations of the older kind',
-    'with their Socket.IO stream, and what only they had: [moving](moving.md#clients-of-2025-11) says what becomes of them.',
+    'The MCP endpoint `/mcp/mcp`, the Socket.IO stream of conversations of the older kind, and billing, feedback and other parts of the',
+    'commercial product. Routes that only they had are answered with 404 and a sentence that says what to do instead; they are in the',
+    'table above. Sockets of conversations are those of the agent-server: [moving](moving.md#clients-of-2025-11).',
     '',
     ...defectLines(),
   ].join('\n');

@@ -115,6 +115,9 @@ async function* trajectoryOf(events: ReturnType<EventStore['stream']>): AsyncGen
   yield ']}';
 }
 
+/** What older clients call the ways in which a file has changed: as git does. */
+const LETTERS: Readonly<Record<string, string>> = { ADDED: 'A', DELETED: 'D', UPDATED: 'M', MOVED: 'R' };
+
 function gitRoutes(deps: LegacyInsightDeps): RouteDefinition[] {
   return [
     route({
@@ -123,8 +126,14 @@ function gitRoutes(deps: LegacyInsightDeps): RouteDefinition[] {
       summary: 'List the files that differ from what is committed',
       query: GitQuery.extend({ path: GitQuery.shape.path.default('.') }),
       responses: gitResponses('Changed files.', GitChanges),
-      handle: async ({ params, query, user }) =>
-        gitState(deps, 'gitChanges', user, await idOf(deps, user, params.conversation_id), query),
+      handle: async ({ params, query, user }) => {
+        const id = await idOf(deps, user, params.conversation_id);
+        const said = await gitState(deps, 'gitChanges', user, id, query);
+        const { data: changes } = GitChanges.safeParse(said);
+        return (
+          changes?.map((change) => ({ ...change, status: LETTERS[change.status] ?? change.status })) ?? said
+        );
+      },
     }),
     route({
       ...common,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { RETIRED } from '../../api/legacy/retired-routes.js';
 import { servedRoutes } from '../../scripts/generate-compatibility.js';
 import type { ContractCase, ErrorShape } from '../support/contract-cases/case.js';
 import { CONTRACT_CASES } from '../support/contract-cases/index.js';
@@ -63,10 +64,7 @@ describe('the contract', () => {
     const cases = (refused: boolean) =>
       new Set(CONTRACT_CASES.filter(({ status }) => status >= 400 === refused).map(({ route }) => route));
     const all = [...ROUTES.keys()];
-    expect(all.filter((route) => !cases(false).has(route))).toEqual([
-      'POST /api/reset-settings',
-      ...NEVER_SERVED,
-    ]);
+    expect(all.filter((route) => !cases(false).has(route)).sort()).toEqual([...NEVER_SERVED].sort());
     expect(all.filter((route) => !cases(true).has(route)).sort()).toEqual([...NEVER_REFUSED].sort());
     expect(CONTRACT_CASES.map(({ route }) => route).filter((route) => !ROUTES.has(route))).toEqual([]);
   });
@@ -81,6 +79,7 @@ describe('the contract', () => {
     const routes = [...ROUTES.values()].map(({ method, path }) => ({
       method: method.toUpperCase(),
       path: path.replaceAll(/\{[^}]*\}/g, 'a'),
+      takesAnything: path.endsWith(':path}'),
       pattern: new RegExp(`^${path.replaceAll(/\{\w+:path\}/g, '.+').replaceAll(/\{[^}]*\}/g, '[^/]+')}$`),
     }));
     for (const path of new Set(routes.map((route) => route.path))) {
@@ -93,6 +92,8 @@ describe('the contract', () => {
         405,
         { detail: 'Method Not Allowed' },
       ]);
+      // There a slash at the end is a part of what is named.
+      if (routes.some((route) => route.path === path && route.takesAnything)) continue;
       const moved = await fetch(`${url}/?a=b&a=c`, { redirect: 'manual' });
       expect([moved.status, moved.headers.get('location')]).toEqual([307, `${url}?a=b&a=c`]);
     }
@@ -132,8 +133,13 @@ describe('the contract', () => {
   });
 });
 
-/** Routes that only providers of identity and browsers on their way back from them are served by. */
-const NEVER_SERVED = ['GET /api/auth/callback', 'POST /api/auth/backchannel-logout'];
+const NEVER_SERVED = [
+  // Routes that only serve providers of identity and browsers on their way back from them.
+  'GET /api/auth/callback',
+  'POST /api/auth/backchannel-logout',
+  'POST /api/reset-settings',
+  ...RETIRED.map(({ route }) => route),
+];
 /** Open to everybody, whatever they send. */
 const NEVER_REFUSED = [
   'GET /alive',

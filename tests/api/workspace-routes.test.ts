@@ -389,9 +389,9 @@ describe('older clients', () => {
   };
 
   it('see the git state of the project, and skills as microagents', async () => {
-    const changes = [{ status: 'ADDED', path: 'a.txt' }];
+    const changes = (...statuses: string[]) => statuses.map((status) => ({ status, path: 'a.txt' }));
     answers = {
-      '/api/git/changes': json(changes),
+      '/api/git/changes': json(changes('ADDED', 'DELETED', 'UPDATED', 'MOVED', 'SOMETHING_ELSE')),
       '/api/git/diff': json({ modified: 'new', original: 'old' }),
       '/api/skills': json({
         skills: [{ name: 'deploy', type: 'repo', content: 'How to', triggers: [] }],
@@ -399,7 +399,10 @@ describe('older clients', () => {
       }),
     };
     const id = await conversation();
-    expect(await legacy(id, '/git/changes')).toEqual({ status: 200, body: changes });
+    expect(await legacy(id, '/git/changes')).toEqual({
+      status: 200,
+      body: changes('A', 'D', 'M', 'R', 'SOMETHING_ELSE'),
+    });
     expect(asked.at(-1)?.url.searchParams.get('path')).toBe(PROJECT);
     expect((await legacy(id, '/git/diff?path=a.txt')).body).toEqual({ modified: 'new', original: 'old' });
     expect((await legacy(id, '/microagents')).body).toEqual({

@@ -32,9 +32,19 @@ const OPERATIONS = new Map(
 /** Its routes as `METHOD path`, parameters without names. */
 export const contractRoutes = (): string[] => [...OPERATIONS.keys()];
 
-/** What the document says of the answer to a route; null where it says nothing. */
+/** Paths of 2025-11 that have got others since; what is answered is the same (contract 2). */
+const OLDER_PATHS: Readonly<Record<string, string>> = {
+  'POST /api/v1/webhooks/{}/conversations': 'POST /api/v1/webhooks/conversations',
+  'POST /api/v1/webhooks/{}/events/{}': 'POST /api/v1/webhooks/events/{}',
+  'GET /api/v1/events': 'GET /api/v1/conversation/{}/events',
+  'GET /api/v1/events/search': 'GET /api/v1/conversation/{}/events/search',
+  'GET /api/v1/events/count': 'GET /api/v1/conversation/{}/events/count',
+};
+
+/** What the document says of the answer to a route, by its newer path; null where it says nothing. */
 export function contractSchema(route: string, status: number): Json | null {
-  const content = OPERATIONS.get(anonymous(route))?.responses[status]?.content;
+  const path = anonymous(route);
+  const content = OPERATIONS.get(OLDER_PATHS[path] ?? path)?.responses[status]?.content;
   return Object.values(content ?? {})[0]?.schema ?? null;
 }
 

@@ -1,3 +1,4 @@
+import { RETIRED } from '../../../api/legacy/retired-routes.js';
 import { invalid, refused, served, TEXT, UNKNOWN } from './case.js';
 
 const ALL = '/api/conversations';
@@ -86,7 +87,7 @@ export const CONVERSATIONS_OF_2025_11 = [
   refused(`GET ${ONE}/events`, 400, 'A', 'with too high a limit', { query: 'limit=101' }),
   served(`GET ${ONE}/trajectory`),
   refused(`GET ${ONE}/trajectory`, 404, 'A', 'of an unknown one', unknown),
-  served(`GET ${ONE}/git/changes`, { answer: [{ status: 'ADDED', path: 'a.txt' }] }),
+  served(`GET ${ONE}/git/changes`, { answer: [{ status: 'A', path: 'a.txt' }] }),
   refused(`GET ${ONE}/git/changes`, 404, 'A', 'of an unknown one', unknown),
   served(`GET ${ONE}/git/diff`, { query: 'path=a.txt', answer: { modified: 'new', original: 'old' } }),
   refused(`GET ${ONE}/git/diff`, 409, 'A', 'of a paused sandbox', { sandbox: 'PAUSED', query: 'path=a.txt' }),
@@ -105,5 +106,9 @@ export const CONVERSATIONS_OF_2025_11 = [
     'of no repository',
     ['query', 'selected_repository'],
     'missing',
+  ),
+  // The path is not looked at beyond its beginning.
+  ...RETIRED.map(({ route }) =>
+    refused(route, 404, 'A', 'as it is not served', { parameters: { rest: 'a/b' } }),
   ),
 ];
