@@ -4,6 +4,8 @@ import type { Logger } from 'pino';
 import { isTerminal } from '../contract/start-task.js';
 import { START_TASK_CHANNEL, type NotificationHub } from '../db/notifications.js';
 import type { StartTaskReadModel, StartTaskTransition } from '../db/start-task-read-model.js';
+import { Bell } from './bell.js';
+import { writePiece } from './write-piece.js';
 
 /** Pause before a read that failed is tried again, in milliseconds. */
 const RETRY_MS = 1_000;
@@ -80,7 +82,7 @@ export async function streamStart(response: Response, taskId: string, deps: Star
     while (!finished) {
       for (const transition of await read(sequence)) {
         if (sequence === 0) begin(response);
-        await write(response, `${sequence === 0 ? '[\n' : ',\n'}${JSON.stringify(transition.task)}`);
+        await writePiece(response, `${sequence === 0 ? '[\n' : ',\n'}${JSON.stringify(transition.task)}`);
         sequence = transition.sequence;
         finished = isTerminal(transition.task.status);
       }
@@ -101,33 +103,4 @@ function begin(response: Response): void {
   response.setHeader('Content-Type', 'application/json');
   response.setHeader('X-Accel-Buffering', 'no'); // a proxy that collects the pieces would hide the progress
   response.flushHeaders();
-}
-
-/** Sends a piece at once, and waits while the client does not take what it was sent. */
-async function write(response: Response, piece: string): Promise<void> {
-  if (response.destroyed || response.write(piece)) return;
-  await new Promise<void>((resolve) => {
-    const done = () => {
-      response.off('drain', done).off('close', done);
-      resolve();
-    };
-    response.on('drain', done).on('close', done);
-  });
-}
-
-/** Wakes one waiter; rung while nobody waits, it is remembered. */
-class Bell {
-  #rung = false;
-  #waiter: (() => void) | null = null;
-
-  ring(): void {
-    this.#rung = true;
-    this.#waiter?.();
-  }
-
-  async rung(): Promise<void> {
-    if (!this.#rung) await new Promise<void>((resolve) => (this.#waiter = resolve));
-    this.#rung = false;
-    this.#waiter = null;
-  }
 }

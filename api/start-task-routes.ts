@@ -6,6 +6,7 @@ import { visibleUserIds } from '../identity/user-context.js';
 import { HttpError } from './http-error.js';
 import type { RetryCommand } from './retry-command.js';
 import { route, type RouteDefinition } from './route.js';
+import { streamStartTasks, type StartTaskStreamDeps } from './start-task-stream.js';
 
 const BATCH_LIMIT = 100;
 
@@ -23,9 +24,11 @@ const toFilter = (query: z.output<typeof Filter>) => ({
 export function startTaskRoutes({
   tasks,
   retry,
+  stream,
 }: {
   tasks: Pick<StartTaskReadModel, 'search' | 'count' | 'batch'>;
   retry: RetryCommand;
+  stream: StartTaskStreamDeps;
 }): RouteDefinition[] {
   return [
     route({
@@ -46,6 +49,30 @@ export function startTaskRoutes({
         503: { description: 'The workflow service does not answer; nothing was started.' },
       },
       handle: ({ params, user }) => retry(params.task_id, user),
+    }),
+    route({
+      method: 'get',
+      path: '/api/v1/app-conversations/start-tasks/stream',
+      summary:
+        'Follow start tasks as server-sent events: those with these ids until they end, or all of the user',
+      tag: 'Start tasks',
+      guard: 'user',
+      query: z.object({ ids: z.array(HexUuid).optional() }),
+      responses: {
+        200: {
+          description:
+            'Events `start-task` with a start task each, and `end` after the last of the ids; taken up again with `Last-Event-ID`.',
+          schema: z.string(),
+          contentType: 'text/event-stream',
+        },
+        400: { description: 'Too many ids.' },
+        404: { description: 'None of the ids is a start task.' },
+      },
+      async handle({ query, user, request, response }) {
+        if (query.ids && query.ids.length > BATCH_LIMIT) throw tooMany(query.ids.length);
+        await streamStartTasks({ request, response, user, ids: query.ids ?? null }, stream);
+        return undefined;
+      },
     }),
     route({
       method: 'get',
@@ -88,14 +115,12 @@ export function startTaskRoutes({
         400: { description: 'Too many ids.' },
       },
       async handle({ query, user }) {
-        if (query.ids.length > BATCH_LIMIT) {
-          throw new HttpError(
-            400,
-            `Cannot request more than ${BATCH_LIMIT} start tasks at once, got ${query.ids.length}`,
-          );
-        }
+        if (query.ids.length > BATCH_LIMIT) throw tooMany(query.ids.length);
         return tasks.batch(await visibleUserIds(user), query.ids);
       },
     }),
   ];
 }
+
+const tooMany = (count: number): HttpError =>
+  new HttpError(400, `Cannot request more than ${BATCH_LIMIT} start tasks at once, got ${count}`);

@@ -53,6 +53,7 @@ import { createRetryCommand } from '../api/retry-command.js';
 import { createStartCommand } from '../api/start-command.js';
 import { startRoutes } from '../api/start-routes.js';
 import type { StreamRegistry } from '../api/start-stream.js';
+import { createStartTaskFeed } from '../api/start-task-feed.js';
 import { startTaskRoutes } from '../api/start-task-routes.js';
 import { WebhookAdmission } from '../api/webhook-admission.js';
 import { rememberedPosters } from '../api/webhook-posters.js';
@@ -182,6 +183,13 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
     ...startTaskRoutes({
       tasks,
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
+      stream: {
+        tasks,
+        feed: createStartTaskFeed({ tasks, hub: parts.hub, logger }),
+        streams: parts.streams,
+        auth: parts.identity.auth,
+        logger,
+      },
     }),
     ...sendMessageRoutes({ sendMessage }),
     ...pendingMessageRoutes({

@@ -7,9 +7,7 @@ import { requireFrontend } from './frontend.js';
 import { createProgress } from './progress.js';
 import { localUrl } from './local-url.js';
 import { requireProcessRuntime, setUpAgentServer } from './setup.js';
-import { installTemporalRuntime } from './temporal-runtime.js';
 import { UserError } from './user-error.js';
-import { startWorker } from './worker.js';
 
 export async function runApi(config: Config): Promise<void> {
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
@@ -47,6 +45,11 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
     signal: stopping.signal,
   });
   await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });
+  // Loaded here: the API would carry half of Temporal, and a bundler, for nothing.
+  const [{ installTemporalRuntime }, { startWorker }] = await Promise.all([
+    import('./temporal-runtime.js'),
+    import('./worker.js'),
+  ]);
   installTemporalRuntime(logger);
   const worker = await startWorker({
     config,

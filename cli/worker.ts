@@ -14,11 +14,12 @@ import { hostIdentity } from './host-identity.js';
 import { ensureMaintenanceSchedule } from './maintenance-schedule.js';
 import { registerSearchAttributes } from './search-attributes.js';
 import { encryptedData } from '../identity/data-converter.js';
-import { connectWorker, temporalOptions } from './temporal-connection.js';
+import { temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
 import { closeWarmPool, haltWarmSandboxes, openWarmPool, renewWarmPool } from './warm-pool.js';
 import { generalActivities } from './worker-activities.js';
 import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
+import { connectWorker } from './worker-connection.js';
 import { LONG_TASKS, workflowBundle } from './workflow-bundle.js';
 
 export interface WorkerStart {

@@ -127,6 +127,7 @@ export const AUTHORIZATION: readonly AuthorizationRow[] = [
   own(`GET ${V1}/app-conversations/start-tasks/search`),
   own(`GET ${V1}/app-conversations/start-tasks/count`),
   own(`GET ${V1}/app-conversations/start-tasks`, { query: 'ids={task_id}' }),
+  shared(`GET ${V1}/app-conversations/start-tasks/stream`, { query: 'ids={task_id}' }),
   ordered(`POST ${V1}/app-conversations/start-tasks/{task_id}/retry`),
   ordered(`POST ${pending}`, { body: message }, 201),
   secret(`GET ${pending}`),

@@ -50,7 +50,10 @@ const CONTRACT: readonly Area[] = [
     `GET ${V1}/app-conversations/start-tasks/search`,
     `GET ${V1}/app-conversations/start-tasks/count`,
   ]),
-  area('Start tasks', 'others', [`POST ${V1}/app-conversations/start-tasks/{id}/retry`]),
+  area('Start tasks', 'others', [
+    `GET ${V1}/app-conversations/start-tasks/stream`,
+    `POST ${V1}/app-conversations/start-tasks/{id}/retry`,
+  ]),
   area('Switching the model', '1.11', [
     `POST ${conversation}/switch_profile`,
     `POST ${conversation}/switch_acp_model`,

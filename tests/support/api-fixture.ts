@@ -45,6 +45,7 @@ import { createRetryCommand } from '../../api/retry-command.js';
 import { createStartCommand } from '../../api/start-command.js';
 import { startRoutes } from '../../api/start-routes.js';
 import { StreamRegistry } from '../../api/start-stream.js';
+import { createStartTaskFeed } from '../../api/start-task-feed.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, startTaskWorkflowId, TASK_QUEUE } from '../../contract/ids.js';
 import { CallbackRepository } from '../../db/callback-repository.js';
@@ -64,7 +65,7 @@ import { SandboxRelease } from '../../db/start-release.js';
 import { StartRetries } from '../../db/start-retry.js';
 import { StartTaskReadModel } from '../../db/start-task-read-model.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
-import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
+import { NO_TOKENS, Unauthenticated, type AuthStrategy } from '../../identity/auth-strategy.js';
 import { createSandboxRow } from '../../identity/new-sandbox.js';
 import { Vault } from '../../identity/vault.js';
 import { openTestDatabase } from './database.js';
@@ -95,6 +96,8 @@ export class Conduct {
   readonly discarded: string[] = [];
   /** Sandboxes in which an agent works. */
   readonly working = new Set<string>();
+  /** Users whose sessions have ended, as streams that are open learn of it. */
+  readonly signedOut = new Set<string>();
   /** Fails the boots of sandboxes with this reason. */
   failBoot: string | null = null;
   /** Sandboxes in the order in which they were booted. */
@@ -197,6 +200,7 @@ export async function openApi({
       messageWaker,
       actors,
       slots,
+      conduct,
     }),
     auth,
     logger,
@@ -261,10 +265,11 @@ interface Composition {
   messageWaker: ConversationWaker;
   actors: Actors;
   slots: SandboxSlotSettings;
+  conduct: Conduct;
 }
 
 /** As the product's composition root does it. */
-function routesOver({ database, logger, hub, streams, messageWaker, actors, slots }: Composition) {
+function routesOver({ database, logger, hub, streams, messageWaker, actors, slots, conduct }: Composition) {
   const vault = testVault;
   const conversations = new ConversationReadModel(database);
   const rows = new ConversationRepository(database);
@@ -317,6 +322,19 @@ function routesOver({ database, logger, hub, streams, messageWaker, actors, slot
     ...startTaskRoutes({
       tasks,
       retry: createRetryCommand({ vault, starts, tasks, actors, retries: new StartRetries(database) }),
+      stream: {
+        tasks,
+        feed: createStartTaskFeed({ tasks, hub, logger }),
+        streams,
+        auth: {
+          authenticate: (headers) =>
+            conduct.signedOut.has(String(headers['x-test-user']))
+              ? Promise.reject(new Unauthenticated())
+              : auth.authenticate(headers),
+        },
+        logger,
+        heartbeatMs: 100,
+      },
     }),
     ...sendMessageRoutes({ sendMessage }),
     ...pendingMessageRoutes({
