@@ -95,7 +95,7 @@ const UNLIMITED = { CALLBOARD_SIGN_INS_PER_MINUTE: '0', CALLBOARD_WRONG_SECRETS_
 const NO_TEMPORAL = {
   client: {},
   actors: {},
-  hub: { subscribe: () => () => undefined },
+  hub: { subscribe: () => () => undefined, watch: () => () => undefined },
   streams: {},
   waker: {},
   monitor: {},

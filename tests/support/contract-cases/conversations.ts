@@ -246,6 +246,14 @@ export const CONVERSATIONS = [
     query: repeated('ids', 101, UNKNOWN),
     text: 'Cannot request more than 100 start tasks at once, got 101',
   }),
+  served(`GET ${TASKS}/stream`, {
+    query: 'ids={task_id}',
+    answered: { 'content-type': /^text\/event-stream/ },
+  }),
+  refused(`GET ${TASKS}/stream`, 404, 'A', 'of an unknown one', {
+    query: `ids=${UNKNOWN}`,
+    text: 'There is no such start task',
+  }),
   served(`POST ${TASKS}/{task_id}/retry`, { answer: { detail: null } }),
   refused(`POST ${TASKS}/{task_id}/retry`, 404, 'A', 'of an unknown one', {
     parameters: { task_id: UNKNOWN },
