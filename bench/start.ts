@@ -25,9 +25,10 @@ import { lightStarts } from './measures/light-starts.js';
 import { lists } from './measures/lists.js';
 import { pages } from './measures/pages.js';
 import { realStart } from './measures/real-start.js';
+import { warmStart } from './measures/warm-start.js';
 import { reportOf, type MeasuredResult } from './report.js';
 
-const MEASURES: readonly Measure[] = [lean, realStart, lightStarts, ingest, lists, pages];
+const MEASURES: readonly Measure[] = [lean, warmStart, realStart, lightStarts, ingest, lists, pages];
 
 const note = (line: string): void => void process.stderr.write(`[bench] ${line}\n`);
 

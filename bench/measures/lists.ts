@@ -25,7 +25,7 @@ async function execute(product: Product, ...statements: [string, unknown[]?][]):
 /** Start tasks that have ended, as many as a busy installation has after a year. */
 async function manyStartTasks(product: Product): Promise<string> {
   const id = hexId(randomUUID());
-  const ids = `select case place when 0 then $1 else lpad(to_hex(place), 32, 'a') end as id, place
+  const ids = `select case place when 0 then $1 else repeat('a', 8) || lpad(to_hex(place), 24, '0') end as id, place
     from generate_series(0, ${START_TASKS - 1}) as place`;
   const request = `'{"sandbox_id": null, "conversation_id": null, "initial_message": {"role": "user", "content": [{"type": "text", "text": "Hello"}], "run": true}, "pr_number": [], "agent_type": "default"}'::jsonb`;
   await execute(
@@ -66,7 +66,7 @@ async function manyConversations(product: Product): Promise<void> {
     product,
     [
       `insert into conversations (id, sandbox_id, title, trigger, execution_status, execution_status_at, metrics, created_at, updated_at)
-       select lpad(to_hex(place), 32, 'b'),
+       select repeat('b', 8) || lpad(to_hex(place), 24, '0'),
          case when place < 10000 then ($1::text[])[1 + place % ${SANDBOXES}] else 'gone ' || place end,
          'A conversation about something ' || place, 'gui', 'finished', now(),
          '{"accumulated_cost": 0.5, "max_budget_per_task": null, "accumulated_token_usage": {"prompt_tokens": 100, "completion_tokens": 10}}'::jsonb,

@@ -8,8 +8,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startTasksOf } from '../../cli/client/start-stream.js';
-import { START_STATUSES, type StartStatus } from '../../contract/start-task.js';
+import type { StartStatus } from '../../contract/start-task.js';
 import { createProcessBackend } from '../../sandboxes/process-backend.js';
 import { awaitReady } from '../../sandboxes/readiness.js';
 import { required } from '../../tests/support/environment.js';
@@ -18,6 +17,7 @@ import { startProduct, type Product } from '../../tests/support/product.js';
 import { finish, startScriptedLlm } from '../../tests/support/scripted-llm.js';
 import { duration, range, type Measure } from '../measure.js';
 import { median } from '../statistics.js';
+import { phasesOf, startOnce } from '../timed-start.js';
 
 interface Measured {
   /** Boot of an agent-server alone, in milliseconds. */
@@ -58,33 +58,10 @@ async function measureBoot(): Promise<number> {
   return took;
 }
 
-/** POST → READY in milliseconds, and the time in each status as the stream brought them. */
 async function measureStart(product: Product): Promise<Omit<Measured, 'boot'>> {
-  const began = performance.now();
-  const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      initial_message: { role: 'user', content: [{ type: 'text', text: 'Hello' }], run: true },
-    }),
-  });
-  if (!response.ok || !response.body) throw new Error(`stream-start answered ${response.status}`);
-  const phases = new Map<StartStatus, number>();
-  let entered = began;
-  let current: StartStatus | null = null;
-  let sandboxId: string | null = null;
-  for await (const task of startTasksOf(response.body)) {
-    const now = performance.now();
-    // What passes before the first status is the request itself.
-    phases.set(current ?? 'WORKING', (phases.get(current ?? 'WORKING') ?? 0) + now - entered);
-    entered = now;
-    current = task.status;
-    sandboxId = task.sandbox_id;
-    if (task.status === 'ERROR') throw new Error(task.detail ?? 'the start failed');
-  }
-  const start = entered - began;
-  const ownBoot = bootOf(product, sandboxId ?? '');
-  await product.call('DELETE', `/api/v1/sandboxes/${sandboxId ?? ''}`);
+  const { took: start, sandboxId, phases } = await startOnce(product);
+  const ownBoot = bootOf(product, sandboxId);
+  await product.call('DELETE', `/api/v1/sandboxes/${sandboxId}`);
   return { start, ownBoot, phases };
 }
 
@@ -123,14 +100,11 @@ export const realStart: Measure = {
     }
     const of = (pick: (run: Measured) => number): number[] => runs.map(pick);
     const over = of(({ start, ownBoot }) => start - ownBoot);
-    const phases = START_STATUSES.filter((status) => status !== 'READY' && status !== 'ERROR').map(
-      (status) => `${status} ${duration(median(of((run) => run.phases.get(status) ?? 0)))}`,
-    );
     return [
       {
         measure: 'cold start, POST → READY minus the boot within it, real agent-server, no repository',
         value: duration(median(over)),
-        detail: `${range(over, duration)}; the start ${duration(median(of(({ start }) => start)))}, boot within it ${duration(median(of(({ ownBoot }) => ownBoot)))}, boot alone ${duration(median(of(({ boot }) => boot)))}; ${phases.join(', ')}`,
+        detail: `${range(over, duration)}; the start ${duration(median(of(({ start }) => start)))}, boot within it ${duration(median(of(({ ownBoot }) => ownBoot)))}, boot alone ${duration(median(of(({ boot }) => boot)))}; ${phasesOf(runs)}`,
         bar: '≤ 0.3 s',
         met: median(over) <= 300,
         python: '1.1–1.8 s over its untuned boot',

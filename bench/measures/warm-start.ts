@@ -1,0 +1,73 @@
+/** How long a start takes that finds a warm sandbox: POST → READY with the real agent-server, without a repository. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import type { Product } from '../../tests/support/product.js';
+import { startProduct } from '../../tests/support/product.js';
+import { finish, startScriptedLlm } from '../../tests/support/scripted-llm.js';
+import { duration, range, type Measure } from '../measure.js';
+import { median } from '../statistics.js';
+import { phasesOf, startOnce, type TimedStart } from '../timed-start.js';
+
+/** As long as the pool may take to boot the next one, in milliseconds. */
+const REFILL_MS = 180_000;
+
+async function warmOneRuns(product: Product): Promise<void> {
+  const client = new pg.Client({ connectionString: product.databaseUrl });
+  await client.connect();
+  const deadline = Date.now() + REFILL_MS;
+  try {
+    const running = async (): Promise<boolean> => {
+      const { rowCount } = await client.query(
+        `select 1 from sandboxes where warm_since is not null and deleted_at is null and status = 'RUNNING'`,
+      );
+      return (rowCount ?? 0) > 0;
+    };
+    while (!(await running())) {
+      if (Date.now() > deadline) throw new Error('no sandbox has become warm');
+      await sleep(100);
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+export const warmStart: Measure = {
+  name: 'warm-start',
+  title: 'starts in warm sandboxes of the real agent-server',
+  async run({ runs, note }) {
+    const llm = await startScriptedLlm({ steps: [finish('Done')] });
+    const product = await startProduct({
+      env: {
+        LLM_MODEL: 'openai/scripted',
+        LLM_API_KEY: 'sk-scripted',
+        LLM_BASE_URL: llm.url,
+        CALLBOARD_WARM_SANDBOXES: '1',
+        CALLBOARD_WARM_SANDBOXES_MAX: '1',
+      },
+    });
+    const starts: TimedStart[] = [];
+    try {
+      for (let run = 0; run <= runs; run++) {
+        await warmOneRuns(product);
+        const start = await startOnce(product);
+        note(`warm start: ${duration(start.took)}`);
+        if (run > 0) starts.push(start);
+        await product.call('DELETE', `/api/v1/sandboxes/${start.sandboxId}`);
+      }
+    } finally {
+      await product.stop();
+      await llm.close();
+    }
+    const took = starts.map((start) => start.took);
+    return [
+      {
+        measure: 'warm start, POST → READY, real agent-server, no repository',
+        value: duration(median(took)),
+        detail: `${range(took, duration)}; ${phasesOf(starts)}`,
+        bar: '≤ 0.6 s',
+        met: median(took) <= 600,
+        python: '8.2–9.3 s',
+      },
+    ];
+  },
+};
