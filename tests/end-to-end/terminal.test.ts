@@ -62,6 +62,7 @@ describe('somebody at a terminal', () => {
       LLM_MODEL: 'openai/scripted',
       LLM_API_KEY: 'sk-scripted',
       LLM_BASE_URL: llm.url,
+      CALLBOARD_WARM_SANDBOXES: '0',
     };
     await startUp();
   });
