@@ -12,7 +12,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { SandboxPoolActivities } from '../activities/sandbox-pool-activities.js';
-import { hexId } from '../contract/ids.js';
+import { base62, hexId } from '../contract/ids.js';
 import { explain, logTimeout } from './failures.js';
 import {
   poolCloseSignal,
@@ -86,7 +86,7 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
 
   async function boot(): Promise<void> {
     booting++;
-    const sandboxId = hexId(uuid4());
+    const sandboxId = base62(bytesOf(hexId(uuid4())));
     try {
       await bootWarmSandbox(state.specId, sandboxId);
       delete state.failures;
@@ -142,6 +142,9 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
     await condition(() => heard > seen, restMs > 0 ? Math.min(restMs, untilNext) : untilNext);
   }
 }
+
+const bytesOf = (hex: string): Uint8Array =>
+  Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 
 /** Has something done beside everything else. */
 function begin(work: () => Promise<void>): void {
