@@ -1,4 +1,4 @@
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { HostSandboxes } from '../db/host-sandboxes.js';
 import { thingOf, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import type { SandboxActors } from './sandbox-actors.js';
@@ -6,7 +6,7 @@ import type { SandboxActors } from './sandbox-actors.js';
 export interface AdoptionDeps {
   hostId: string;
   backend: Pick<SandboxBackend, 'find'>;
-  sandboxes: Pick<SandboxRepository, 'ofHost'>;
+  sandboxes: Pick<HostSandboxes, 'ofHost'>;
   watcher: Pick<HostWatcher, 'watch'>;
   actors: Pick<SandboxActors, 'observe'>;
 }

@@ -1,6 +1,7 @@
 import { cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
 import type { Logger } from 'pino';
-import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import type { HostSandboxes } from '../db/host-sandboxes.js';
+import type { SandboxRecord } from '../db/sandbox-repository.js';
 import { thingOf, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { thingNoted } from './adopt-sandboxes.js';
@@ -16,7 +17,7 @@ const DIFFERENCE_MS = 3_000;
 export interface HostSweepDeps {
   hostId: string;
   backend: Pick<SandboxBackend, 'list' | 'find' | 'inspect' | 'destroy'>;
-  sandboxes: Pick<SandboxRepository, 'fates' | 'ofHost'>;
+  sandboxes: Pick<HostSandboxes, 'fates' | 'ofHost'>;
   watcher: Pick<HostWatcher, 'watch' | 'isWatching'>;
   actors: Pick<SandboxActors, 'observe'>;
   logger: Pick<Logger, 'info' | 'warn'>;
@@ -152,7 +153,7 @@ export function createHostSweepActivities(deps: HostSweepDeps) {
 export type HostSweepActivities = ReturnType<typeof createHostSweepActivities>;
 
 export interface ActorSweepDeps {
-  sandboxes: Pick<SandboxRepository, 'hosts' | 'needingActors'>;
+  sandboxes: Pick<HostSandboxes, 'hosts' | 'needingActors'>;
   actors: Pick<SandboxActors, 'living' | 'lives' | 'revive' | 'requestDelete'>;
   logger: Pick<Logger, 'info'>;
   /** Age of its last change from which on a sandbox must have an actor; 2 minutes if left out. */

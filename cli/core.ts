@@ -1,4 +1,5 @@
 import { openDatabase, type DatabaseConnection } from '../db/database.js';
+import { HostSandboxes } from '../db/host-sandboxes.js';
 import { SandboxRepository } from '../db/sandbox-repository.js';
 import { createEventStore, type EventStore } from '../events/event-store.js';
 import type { KeyRing } from '../identity/key-ring.js';
@@ -21,6 +22,7 @@ export interface Core {
   keys: KeyRing;
   vault: Vault;
   sandboxes: SandboxRepository;
+  hostSandboxes: HostSandboxes;
   settings: SettingsStore;
   secrets: SecretsStore;
   /** Git-provider tokens of a user, renewed where they expire. */
@@ -71,6 +73,7 @@ export async function openCore(config: Config, databaseUrl: string, { logger, ma
     keys,
     vault,
     sandboxes: new SandboxRepository(database),
+    hostSandboxes: new HostSandboxes(database),
     settings,
     secrets,
     tokensOf: (userId) => new SecretsStoreTokenProvider(secrets, userId, renewals),

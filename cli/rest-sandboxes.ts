@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { HostSandboxes } from '../db/host-sandboxes.js';
 import type { SandboxHost } from './sandbox-host.js';
 
 /** How long the actors may take to hear of it, in milliseconds. */
@@ -13,7 +13,7 @@ const PARALLEL_HALTS = 4;
 
 export interface RestingDeps {
   hostId: string;
-  sandboxes: Pick<SandboxRepository, 'restingOnHost'>;
+  sandboxes: Pick<HostSandboxes, 'restingOnHost'>;
   actors: Pick<SandboxActors, 'observe'>;
 }
 
@@ -39,11 +39,7 @@ export async function restSandboxes(
 /** Ends the processes of paused sandboxes; one that does not end is said, and does not keep the others. */
 export async function haltSandboxes(
   { backend }: Pick<SandboxHost, 'backend'>,
-  {
-    hostId,
-    sandboxes,
-    logger,
-  }: { hostId: string; sandboxes: Pick<SandboxRepository, 'ofHost'>; logger: Logger },
+  { hostId, sandboxes, logger }: { hostId: string; sandboxes: Pick<HostSandboxes, 'ofHost'>; logger: Logger },
 ): Promise<void> {
   const paused = (await sandboxes.ofHost(hostId)).filter(({ status }) => status === 'PAUSED');
   const limit = pLimit(PARALLEL_HALTS);

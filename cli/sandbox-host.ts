@@ -95,6 +95,13 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     watcher,
     idlePauseMs,
   });
-  const sweep = createHostSweepActivities({ hostId, backend, sandboxes, watcher, actors, logger });
+  const sweep = createHostSweepActivities({
+    hostId,
+    backend,
+    sandboxes: core.hostSandboxes,
+    watcher,
+    actors,
+    logger,
+  });
   return { backend, watcher, activities: { ...activities, ...sleep, ...sweep } };
 }

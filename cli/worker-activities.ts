@@ -124,7 +124,7 @@ export function generalActivities({ config, core, client, actors, pool, logger }
       availableMemory: () => process.availableMemory(),
       logger,
     }),
-    ...createActorSweepActivities({ sandboxes, actors, logger }),
+    ...createActorSweepActivities({ sandboxes: core.hostSandboxes, actors, logger }),
     ...createMaintenanceActivities({
       maintenance: new MaintenanceRepository(database),
       startTasks,

@@ -110,7 +110,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     logger.warn({ err }, 'the pool of warm sandboxes could not be woken: starts boot their own');
   });
   if (host) {
-    const { sandboxes } = core;
+    const { hostSandboxes: sandboxes } = core;
     const { backend, watcher } = host;
     const counts = await adoptSandboxes({ hostId, backend, sandboxes, watcher, actors });
     if (counts.adopted + counts.gone > 0) logger.info(counts, 'sandboxes of this machine looked through');
@@ -133,10 +133,10 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     },
     async stopWithSandboxes() {
       await closeWarmPool(pool, { hostId, actors });
-      if (host) await restSandboxes(host, { hostId, sandboxes: core.sandboxes, actors });
+      if (host) await restSandboxes(host, { hostId, sandboxes: core.hostSandboxes, actors });
       await stopPolling();
       if (host) await haltWarmSandboxes(pool, { hostId, backend: host.backend, logger });
-      if (host) await haltSandboxes(host, { hostId, sandboxes: core.sandboxes, logger });
+      if (host) await haltSandboxes(host, { hostId, sandboxes: core.hostSandboxes, logger });
       await close();
     },
   };

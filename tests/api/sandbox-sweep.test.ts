@@ -7,6 +7,7 @@ import {
   createHostSweepActivities,
 } from '../../activities/sandbox-sweep-activities.js';
 import type { DatabaseConnection } from '../../db/database.js';
+import { HostSandboxes } from '../../db/host-sandboxes.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { thingOf, type SandboxCondition, type SandboxHandle } from '../../sandboxes/backend.js';
 import { openTestDatabase } from '../support/database.js';
@@ -24,9 +25,11 @@ const HOUR_AGO = new Date(Date.now() - 3_600_000);
 
 let connection: DatabaseConnection;
 let sandboxes: SandboxRepository;
+let hostSandboxes: HostSandboxes;
 beforeAll(async () => {
   connection = await openTestDatabase();
   sandboxes = new SandboxRepository(connection.database);
+  hostSandboxes = new HostSandboxes(connection.database);
 });
 afterAll(() => connection.close());
 beforeEach(async () => {
@@ -54,7 +57,7 @@ describe('the sweep of a host', () => {
           destroyed.push(id);
         },
       },
-      sandboxes,
+      sandboxes: hostSandboxes,
       watcher: { watch: (id) => void watched.add(id), isWatching: (id) => watched.has(id) },
       actors: {
         async observe(id, observation) {
@@ -174,7 +177,7 @@ describe('the sweep of actors', () => {
     const revived: string[] = [];
     const deleted: string[] = [];
     const activities = createActorSweepActivities({
-      sandboxes,
+      sandboxes: hostSandboxes,
       actors: {
         async *living() {
           yield* living;

@@ -60,6 +60,7 @@ import { MaintenanceRepository } from '../../db/maintenance-repository.js';
 import { SandboxSlots, type SandboxSlotSettings } from '../../db/sandbox-slots.js';
 import { SandboxReadModel } from '../../db/sandbox-read-model.js';
 import { SandboxRequests } from '../../db/sandbox-requests.js';
+import { HostSandboxes } from '../../db/host-sandboxes.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
 import { StartRetries } from '../../db/start-retry.js';
@@ -412,7 +413,7 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
     slots: new SandboxSlots(database, slots),
   });
   return {
-    ...createActorSweepActivities({ sandboxes, actors, logger }),
+    ...createActorSweepActivities({ sandboxes: new HostSandboxes(database), actors, logger }),
     ...createMaintenanceActivities({
       maintenance: new MaintenanceRepository(database),
       startTasks,
