@@ -1,6 +1,8 @@
 /** A visit of the 2025-11 web client, call by call in its own order, against the product with a real agent-server. */
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { VISIT, type FrontendCall, type Page } from '../support/frontend-calls.js';
+import type { FrontendCall, Page } from '../support/frontend-call.js';
+import { VISIT } from '../support/frontend-calls.js';
+import { GITHUB_TOKEN, GitHubHost } from '../support/git-hosts/github-host.js';
 import { startProduct, type Product } from '../support/product.js';
 import { finish, runInTerminal, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 import { SocketClient } from '../support/socket-client.js';
@@ -9,6 +11,7 @@ const PATIENCE = { timeout: 90_000, interval: 200 };
 const COMMIT = 'git -c user.name=a -c user.email=a@b commit -q --allow-empty -m start';
 
 let llm: ScriptedLlm;
+let github: GitHubHost;
 let product: Product;
 const page = {} as Page;
 
@@ -16,13 +19,34 @@ beforeAll(async () => {
   llm = await startScriptedLlm({
     steps: [runInTerminal(`git init -q && ${COMMIT} && echo hi > hello.txt`), finish('Wrote hello.txt')],
   });
-  product = await startProduct();
-  Object.assign(page, { directory: product.directory, modelUrl: llm.url });
+  github = await gitHubWithSomeOfEach();
+  product = await startProduct({ env: { CALLBOARD_GIT_ALLOWED_PRIVATE_HOSTS: github.url } });
+  const gitHost = { url: github.url, token: GITHUB_TOKEN };
+  Object.assign(page, { directory: product.directory, modelUrl: llm.url, gitHost });
 });
 afterAll(async () => {
-  await product.stop();
-  await llm.close();
+  await product?.stop();
+  await Promise.all([llm?.close(), github?.close()]);
 });
+
+async function gitHubWithSomeOfEach(): Promise<GitHubHost> {
+  const host = await new GitHubHost().listen();
+  host.installations = [5];
+  host.files = {
+    '.openhands/microagents/review.md': '---\nname: review\ntriggers:\n- lgtm\n---\nLook closely.\n',
+  };
+  const issue = { number: 1, title: 'Too loud', repository: { nameWithOwner: 'acme/rocket-1' } };
+  // The answers to the questions for branches and for tasks, in one.
+  const branch = { name: 'main', target: { oid: 'c0ffee', committedDate: '2026-01-02T03:04:05Z' } };
+  host.graphql = {
+    data: {
+      viewer: { pullRequests: { nodes: [] } },
+      search: { nodes: [issue] },
+      repository: { refs: { nodes: [branch] } },
+    },
+  };
+  return host;
+}
 
 /** One call as the client makes it. */
 async function make({ request, body, runtime }: FrontendCall): Promise<{ status: number; body: unknown }> {
@@ -96,6 +120,7 @@ describe('a visit of the 2025-11 web client', () => {
 
   describe('loads the page', () => calls(VISIT.LOADING));
   describe('changes settings and secrets', () => calls(VISIT.SETTING_UP));
+  describe('picks a repository', () => calls(VISIT.PICKING));
   describe('starts and opens a conversation', () => calls(VISIT.STARTING));
 
   describe('talks', () => {

@@ -4,39 +4,8 @@
  */
 import { join } from 'node:path';
 import { expect } from 'vitest';
-
-/** What a page remembers from one call to the next. */
-export interface Page {
-  /** Where the product keeps its sandboxes. */
-  directory: string;
-  modelUrl: string;
-  task: string;
-  /** Id of the open conversation, as in the address of the page. */
-  id: string;
-  childTask: string;
-  child: string;
-  other: string;
-  sandboxId: string;
-  /** Members of the open conversation, from call 29. */
-  url: string;
-  key: string;
-}
-
-export interface FrontendCall {
-  /** Numbers in the client's list, and what the page does. */
-  call: string;
-  request: string | ((page: Page) => string);
-  body?: (page: Page) => unknown;
-  /** To the host of the conversation's address, with the key of its sandbox. */
-  runtime?: true;
-  /** Where the client relies on this very status; any 2xx otherwise. */
-  status?: number;
-  /** Members read from the answer: `a.b`, `[].a` of each of a list that is not empty. */
-  reads?: readonly string[];
-  /** The page asks again, every now and then, until it likes the answer. */
-  until?: (body: unknown) => void;
-  keep?: (page: Page, body: unknown) => void;
-}
+import { eachOf, type FrontendCall, type Json, type Page } from './frontend-call.js';
+import { PICKING } from './frontend-git-calls.js';
 
 const CONVERSATION = [
   'conversation_id',
@@ -55,8 +24,6 @@ const CONVERSATION = [
   'conversation_version',
   'sub_conversation_ids',
 ];
-const eachOf = (prefix: string, members: readonly string[]) => members.map((name) => `${prefix}.${name}`);
-type Json = Record<string, unknown>;
 
 const isReady = (body: unknown) => {
   const status = (body as Json[])[0]?.['status'];
@@ -277,6 +244,13 @@ const LOOKING: readonly FrontendCall[] = [
     until: (body) => expect(body).toMatchObject({ modified: expect.stringContaining('hi') as string }),
   },
   {
+    // Local sandboxes have no editor, nor addresses of apps (54): the tab shows that there is none.
+    call: '53 where is the editor, in the older way',
+    request: 'GET /api/vscode/url',
+    runtime: true,
+    status: 503,
+  },
+  {
     call: '36 a message over REST',
     request: ({ id }) => `POST /api/conversations/${id}/events`,
     body: () => ({ role: 'user', content: [{ type: 'text', text: 'sent over REST' }] }),
@@ -424,4 +398,14 @@ const LEAVING: readonly FrontendCall[] = [
 ];
 
 /** The calls of one visit, in parts between which the page uses its sockets. */
-export const VISIT = { LOADING, SETTING_UP, STARTING, CONFIRMING, LOOKING, PLANNING, SLEEPING, LEAVING };
+export const VISIT = {
+  LOADING,
+  SETTING_UP,
+  PICKING,
+  STARTING,
+  CONFIRMING,
+  LOOKING,
+  PLANNING,
+  SLEEPING,
+  LEAVING,
+};
