@@ -10,6 +10,8 @@ import { startProduct, type Product } from '../support/product.js';
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 
 const WITHIN = { timeout: 90_000, interval: 100 };
+/** Two boots in turn, on a machine that others use too. */
+const LONG = 300_000;
 
 describe('a worker that keeps a sandbox warm', () => {
   let llm: ScriptedLlm;
@@ -51,46 +53,54 @@ describe('a worker that keeps a sandbox warm', () => {
       return one!;
     }, WITHIN);
 
-  it('gives it to a start, which boots nothing, works in it, and finds another one made in its place', async () => {
-    const first = await ready();
-    const boots = () => product.worker.output.split('\n').filter((line) => line.includes('"bootMs"'));
-    const before = boots();
-    const listed = await product.call<{ items: unknown[] }>('GET', '/api/v1/sandboxes/search');
-    expect(listed.body.items).toEqual([]);
+  it(
+    'gives it to a start, which boots nothing, works in it, and finds another one made in its place',
+    async () => {
+      const first = await ready();
+      const boots = () => product.worker.output.split('\n').filter((line) => line.includes('"bootMs"'));
+      const before = boots();
+      const listed = await product.call<{ items: unknown[] }>('GET', '/api/v1/sandboxes/search');
+      expect(listed.body.items).toEqual([]);
 
-    const tasks = await streamStart(product, { initial_message: userMessage('Hello') });
-    const end = tasks.at(-1)!;
-    expect(end.status, end.detail ?? '').toBe('READY');
-    expect(tasks.map(({ status }) => status)).toEqual(STATUSES_OF_A_START);
-    expect(end.sandbox_id).toBe(first.id);
-    // It never was anything but RUNNING while it was the start's: its actor was not even asked.
-    expect(boots().filter((line) => line.includes(first.id))).toEqual(
-      before.filter((line) => line.includes(first.id)),
-    );
-    // Its webhooks, which carry the key of its boot, are taken as those of its user.
-    const conversation = await runStatus(product, end.app_conversation_id!, 'finished');
-    expect(conversation.sandbox_id).toBe(first.id);
+      const tasks = await streamStart(product, { initial_message: userMessage('Hello') });
+      const end = tasks.at(-1)!;
+      expect(end.status, end.detail ?? '').toBe('READY');
+      expect(tasks.map(({ status }) => status)).toEqual(STATUSES_OF_A_START);
+      expect(end.sandbox_id).toBe(first.id);
+      // It never was anything but RUNNING while it was the start's: its actor was not even asked.
+      expect(boots().filter((line) => line.includes(first.id))).toEqual(
+        before.filter((line) => line.includes(first.id)),
+      );
+      // Its webhooks, which carry the key of its boot, are taken as those of its user.
+      const conversation = await runStatus(product, end.app_conversation_id!, 'finished');
+      expect(conversation.sandbox_id).toBe(first.id);
 
-    const second = await ready();
-    expect(second.id).not.toBe(first.id);
-    const [mine] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, first.id));
-    const [next] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, second.id));
-    expect(next!.sessionApiKeyHash).not.toBe(mine!.sessionApiKeyHash);
-  });
+      const second = await ready();
+      expect(second.id).not.toBe(first.id);
+      const [mine] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, first.id));
+      const [next] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, second.id));
+      expect(next!.sessionApiKeyHash).not.toBe(mine!.sessionApiKeyHash);
+    },
+    LONG,
+  );
 
-  it('replaces it when its process is killed', async () => {
-    const { id } = await ready();
-    const [row] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, id));
-    process.kill((row!.handle as { pid: number }).pid, 'SIGKILL');
-    await vi.waitFor(async () => {
-      const [now] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, id));
-      expect(now!.status).toBe('MISSING');
-    }, WITHIN);
-    await pool().signal('look'); // instead of waiting for the minute to be over
-    expect((await ready()).id).not.toBe(id);
-    await vi.waitFor(async () => {
-      const { status } = await product.temporal.client.workflow.getHandle(sandboxWorkflowId(id)).describe();
-      expect(status.name).toBe('COMPLETED');
-    }, WITHIN);
-  });
+  it(
+    'replaces it when its process is killed',
+    async () => {
+      const { id } = await ready();
+      const [row] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, id));
+      process.kill((row!.handle as { pid: number }).pid, 'SIGKILL');
+      await vi.waitFor(async () => {
+        const [now] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, id));
+        expect(now!.status).toBe('MISSING');
+      }, WITHIN);
+      await pool().signal('look'); // instead of waiting for the minute to be over
+      expect((await ready()).id).not.toBe(id);
+      await vi.waitFor(async () => {
+        const { status } = await product.temporal.client.workflow.getHandle(sandboxWorkflowId(id)).describe();
+        expect(status.name).toBe('COMPLETED');
+      }, WITHIN);
+    },
+    LONG,
+  );
 });
