@@ -208,6 +208,17 @@ describe('wrong keys of one address', () => {
   });
 });
 
+it.each(['/alive', '/health', '/ready', '/server_info'])(
+  'questions for health are never counted: %s (D38)',
+  async (path) => {
+    for (let times = 0; times < 10; times++) {
+      const { status, headers } = await send('GET', path);
+      expect(status).not.toBe(429);
+      expect(headers.get('RateLimit')).toBeNull();
+    }
+  },
+);
+
 it('nothing is counted where nobody is known', async () => {
   const open = await startIdentityServer({ CALLBOARD_WRITES_PER_MINUTE: '1' });
   for (let count = 0; count < 5; count++) {

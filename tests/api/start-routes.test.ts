@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import http from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -78,6 +78,28 @@ function openStream(body: object, user = 'ann'): Promise<RawStream> {
     request.end(JSON.stringify(body));
   });
 }
+
+describe('a start under way', () => {
+  it('holds no database session, however long its phase takes (D37)', async () => {
+    api.conduct.held.add('prepareRepository');
+    const stream = await openStream({ selected_repository: 'acme/rocket', git_provider: 'github' });
+    const { body: task } = await post({});
+    await vi.waitFor(
+      async () => expect((await taskOf(task.id))?.status).toBe('PREPARING_REPOSITORY'),
+      30_000,
+    );
+    await vi.waitFor(async () => {
+      const { rows } = await api.database.execute(sql`
+        select count(*)::int as held from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`);
+      expect(rows).toEqual([{ held: 0 }]);
+    }, 30_000);
+    expect((await taskOf(task.id))?.status).toBe('PREPARING_REPOSITORY');
+    api.conduct.held.clear();
+    expect((await ended(task.id)).status).toBe('READY');
+    await stream.end;
+  }, 90_000);
+});
 
 describe('POST app-conversations', () => {
   it('answers at once with the stored task in WORKING, which then reaches READY', async () => {
