@@ -58,6 +58,7 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
       summary: 'List conversations, newest first',
       tag: 'Conversations',
       guard: 'user',
+      isPolled: true,
       query: Filter.extend({ page_id: z.string().optional(), limit: PageLimit }),
       responses: { 200: { description: 'A page of conversations.', schema: pageOf(AppConversation) } },
       async handle({ query, user }) {
@@ -88,6 +89,7 @@ function queryRoutes({ conversations, views }: AppConversationRouteDeps): RouteD
       summary: 'Get conversations by id, null for each that is not there',
       tag: 'Conversations',
       guard: 'user',
+      isPolled: true,
       query: z.object({ ids: z.array(z.string().meta({ format: 'uuid' })) }),
       responses: {
         200: { description: 'In the order of the ids.', schema: z.array(AppConversation.nullable()) },

@@ -53,7 +53,7 @@ export function createApp({
   const openApi = openApiDocument(routes);
   const app = express();
   app.disable('x-powered-by');
-  app.disable('etag'); // nothing may be cached, so there is nothing to compare
+  app.disable('etag'); // routes that are polled make their own; nothing else is kept, so there is nothing to compare
   app.set('case sensitive routing', true);
   app.set('strict routing', true);
   app.set('trust proxy', 'loopback, linklocal, uniquelocal');

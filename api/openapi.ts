@@ -101,7 +101,11 @@ function responsesOf(route: RouteDefinition): JsonSchema {
       },
     ];
   });
-  return { ...Object.fromEntries(shared), ...Object.fromEntries(declared) } as JsonSchema;
+  return {
+    ...Object.fromEntries(shared),
+    ...Object.fromEntries(declared),
+    ...(route.isPolled ? { 304: { description: 'What the caller has, by its `If-None-Match`.' } } : {}),
+  } as JsonSchema;
 }
 
 /** Says where else to go, and nothing that programs read. */

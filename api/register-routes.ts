@@ -3,6 +3,7 @@ import { Router, type Request, type RequestHandler } from 'express';
 import type { Secret } from '../contract/masking.js';
 import { NOBODY, type AuthStrategy } from '../identity/auth-strategy.js';
 import type { UserContext } from '../identity/user-context.js';
+import { sendUnlessKnown } from './entity-tag.js';
 import { sendJson } from './errors.js';
 import { requireOwnPage, type CrossSiteOptions } from './middleware/cross-site.js';
 import { requireInstanceKey } from './middleware/instance-key.js';
@@ -59,7 +60,7 @@ function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler
       const input = read(route, () => readInput(route, request));
       return route.handle({ ...input, user, request, response });
     });
-    if (answer !== undefined) send(route, response, answer);
+    if (answer !== undefined) send(route, request, response, answer);
     else if (!response.headersSent) throw new Error(`${route.method} ${route.path} gave no answer`);
   };
   if (!route.body) return [handle];
@@ -122,8 +123,17 @@ async function authenticate(
   return user;
 }
 
-function send(route: RouteDefinition, response: Parameters<RequestHandler>[1], answer: unknown): void {
+function send(
+  route: RouteDefinition,
+  request: Request,
+  response: Parameters<RequestHandler>[1],
+  answer: unknown,
+): void {
   const status = successStatus(route);
+  if (route.isPolled) {
+    sendUnlessKnown(request, response, answer);
+    return;
+  }
   const contentType = route.responses[status]?.contentType;
   if (contentType === undefined || contentType === 'application/json') {
     sendJson(response, status, answer);

@@ -53,6 +53,8 @@ export interface RouteDefinition<
   describedBody?: z.ZodType;
   /** Largest accepted body in bytes; the server's default otherwise. */
   bodyLimit?: number;
+  /** Asked again and again: the answer has an `ETag`, and a request that shows it (`If-None-Match`) gets 304 while it is the same. */
+  isPolled?: true;
   /** How its requests are counted, where not as its method says: orders of users as `write`, others not at all. */
   limit?: LimitClass | 'free';
   /** Tells what is wrong with a body where the contract has other words for it than the usual 422. */

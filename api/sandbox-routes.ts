@@ -55,6 +55,7 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
       summary: 'List sandboxes, newest first',
       tag: 'Sandboxes',
       guard: 'user',
+      isPolled: true,
       query: z.object({ page_id: z.string().optional(), limit: PageLimit }),
       responses: { 200: { description: 'A page of sandboxes.', schema: pageOf(SandboxInfo) } },
       async handle({ query, user }) {
@@ -72,6 +73,7 @@ function queryRoutes({ list, agentServers }: SandboxRouteDeps): RouteDefinition[
       summary: 'Get sandboxes by id, null for each that is not there',
       tag: 'Sandboxes',
       guard: 'user',
+      isPolled: true,
       query: z.object({ id: z.array(z.string()) }),
       responses: {
         200: { description: 'In the order of the ids.', schema: z.array(SandboxInfo.nullable()) },

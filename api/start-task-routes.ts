@@ -80,6 +80,7 @@ export function startTaskRoutes({
       summary: 'List start tasks',
       tag: 'Start tasks',
       guard: 'user',
+      isPolled: true,
       query: Filter.extend({
         sort_order: z.enum(START_TASK_ORDERS).optional(),
         page_id: z.string().optional(),
@@ -109,6 +110,7 @@ export function startTaskRoutes({
       summary: 'Get start tasks by id, null for each that is not there',
       tag: 'Start tasks',
       guard: 'user',
+      isPolled: true,
       query: z.object({ ids: z.array(HexUuid) }),
       responses: {
         200: { description: 'In the order of the ids.', schema: z.array(StartTaskSchema.nullable()) },

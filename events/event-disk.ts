@@ -1,5 +1,7 @@
 /** The file system as the event store uses it: few operations, each of which a test can make fail or cut off. */
-import { mkdir, open, opendir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { close, fdatasync, fsync, open, readFile, writeFile } from 'node:fs';
+import { mkdir, opendir, rename, rm, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
 
 /** Every method but those that say otherwise throws the system error (`ENOSPC`, `EIO`, …). */
 export interface EventDisk {
@@ -23,32 +25,42 @@ export interface EventDisk {
   removeTree(path: string): Promise<void>;
 }
 
+/** The calls of Node without file handles, which cost more than small files do. */
+const plain = {
+  open: promisify(open),
+  close: promisify(close),
+  fsync: promisify(fsync),
+  fdatasync: promisify(fdatasync),
+  readFile: promisify(readFile),
+  writeFile: promisify(writeFile),
+};
+
 /** The disk of this machine. */
 export const systemDisk: EventDisk = {
   makeDirectory: (path) => mkdir(path, { recursive: true }),
 
   async writeNew(path, content) {
-    const file = await open(path, 'wx', 0o600);
+    const file = await plain.open(path, 'wx', 0o600);
     try {
-      await file.writeFile(content, 'utf8');
-      await file.datasync(); // the size is part of it; times are not needed
+      await plain.writeFile(file, content, 'utf8');
+      await plain.fdatasync(file); // the size is part of it; times are not needed
     } finally {
-      await file.close();
+      await plain.close(file);
     }
   },
 
   rename,
 
   async syncDirectory(path) {
-    const directory = await open(path, 'r');
+    const directory = await plain.open(path, 'r');
     try {
-      await directory.sync();
+      await plain.fsync(directory);
     } finally {
-      await directory.close();
+      await plain.close(directory);
     }
   },
 
-  read: (path) => unlessMissing(() => readFile(path, 'utf8')),
+  read: (path) => unlessMissing(() => plain.readFile(path, 'utf8')),
 
   async *names(path) {
     const directory = await unlessMissing(() => opendir(path, { bufferSize: 1_000 }));

@@ -23,6 +23,7 @@ const text = (response: Response) => response.text();
 
 describe('routes', () => {
   let server: TestServer;
+  let state = 'one';
   beforeAll(async () => {
     server = await startTestServer([
       simple('get', '/items/{id}', ({ params }) => Promise.resolve({ id: params ?? 'any' })),
@@ -30,6 +31,7 @@ describe('routes', () => {
       simple('delete', '/items/{id}'),
       simple('post', '/items'),
       simple('get', '/items'),
+      { ...simple('get', '/polled', ({ query }) => Promise.resolve({ state, query })), isPolled: true },
       simple('get', '/deep/{name:path}/content'),
       simple('get', '/nothing', () => Promise.resolve(undefined)),
       route({
@@ -105,6 +107,21 @@ describe('routes', () => {
         publicUrl: null,
       }),
     ).toThrow('defined twice');
+  });
+
+  it('that are polled answer 304 to whoever has the answer, and only while it is the same', async () => {
+    const ask = (known: string) => server.fetch('/polled', { headers: { 'If-None-Match': known } });
+    const tag = (await server.fetch('/polled')).headers.get('etag') ?? '';
+    expect(tag).toMatch(/^"[\w-]+"$/);
+    for (const known of [tag, `W/${tag}`, `"other", ${tag}`]) {
+      const again = await ask(known);
+      expect([again.status, await text(again), again.headers.get('etag')]).toEqual([304, '', tag]);
+      expect(again.headers.get('cache-control')).toContain('no-store');
+    }
+    expect((await ask('"other"')).status).toBe(200);
+    state = 'two';
+    const changed = await ask(tag);
+    expect([changed.status, await changed.json()]).toEqual([200, { state: 'two' }]);
   });
 
   it('mark every answer as not to be cached, framed or run, errors included', async () => {

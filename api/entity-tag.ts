@@ -1,0 +1,24 @@
+/** Answers that pollers need not read again. */
+import { createHash } from 'node:crypto';
+import type { Request, Response } from 'express';
+
+/** 200 with the value as JSON and its tag, or 304 without a body to whoever shows that they have it. */
+export function sendUnlessKnown(request: Request, response: Response, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value));
+  const tag = `"${createHash('sha1').update(body).digest('base64url')}"`;
+  response.setHeader('ETag', tag);
+  if (shownTags(request).has(tag)) {
+    response.status(304).end();
+    return;
+  }
+  response.status(200);
+  response.setHeader('Content-Type', 'application/json');
+  response.setHeader('Content-Length', body.length);
+  response.end(body);
+}
+
+/** Tags that proxies have made weak on their way count as the same. */
+function shownTags(request: Request): Set<string> {
+  const shown = request.get('If-None-Match') ?? '';
+  return new Set(shown.split(',').map((tag) => tag.trim().replace(/^W\//, '')));
+}
