@@ -170,6 +170,7 @@ async function answering(product: Product): Promise<void> {
 /** Deletes every sandbox through the API, so that no agent-server outlives the test, then ends everything. */
 async function stop(product: Product, database: TestDatabase): Promise<void> {
   if (product.worker.running && product.api.running) {
+    await drainPools(product);
     const { body } = await product.call<{ items: { id: string }[] }>('GET', '/api/v1/sandboxes/search');
     for (const { id } of body.items) await product.call('DELETE', `/api/v1/sandboxes/${id}`);
     await allActorsEnded(product);
@@ -178,6 +179,15 @@ async function stop(product: Product, database: TestDatabase): Promise<void> {
   await product.temporal.teardown();
   await database.drop();
   rmSync(product.directory, { recursive: true, force: true });
+}
+
+/** What is kept warm is in no list of the API. */
+async function drainPools({ temporal }: Product): Promise<void> {
+  const { workflow } = temporal.client;
+  const query = "WorkflowType = 'sandboxPool' AND ExecutionStatus = 'Running'";
+  for await (const { workflowId } of workflow.list({ query })) {
+    await workflow.getHandle(workflowId).signal('drain');
+  }
 }
 
 /** Waits until no sandbox actor runs any more. */
