@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { poolStateQuery } from '../../workflows/messages.js';
 import { createTestDatabase, type TestDatabase } from './database.js';
 import { required } from './environment.js';
 import { freePort } from './loopback.js';
@@ -186,7 +187,14 @@ async function drainPools({ temporal }: Product): Promise<void> {
   const { workflow } = temporal.client;
   const query = "WorkflowType = 'sandboxPool' AND ExecutionStatus = 'Running'";
   for await (const { workflowId } of workflow.list({ query })) {
-    await workflow.getHandle(workflowId).signal('drain');
+    const pool = workflow.getHandle(workflowId);
+    await pool.signal('drain');
+    // Of a boot that has just begun nothing may be seen elsewhere yet.
+    for (const deadline = Date.now() + BOOT_MS; Date.now() < deadline;) {
+      const { report } = await pool.query(poolStateQuery);
+      if (report?.target === 0 && report.booting === 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
 
