@@ -30,6 +30,7 @@ async function manyStartTasks(product: Product): Promise<string> {
   const request = `'{"sandbox_id": null, "conversation_id": null, "initial_message": {"role": "user", "content": [{"type": "text", "text": "Hello"}], "run": true}, "pr_number": [], "agent_type": "default"}'::jsonb`;
   await execute(
     product,
+    ['set session_replication_role = replica'], // a million checks of foreign keys would take a minute
     [
       `insert into start_requests (id, conversation_id, request, accepted_at, created_at)
        select id, id, ${request}, now(), now() - place * interval '20 seconds' from (${ids}) tasks`,
