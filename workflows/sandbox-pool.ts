@@ -89,6 +89,8 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
     const sandboxId = base62(bytesOf(hexId(uuid4())));
     try {
       await bootWarmSandbox(state.specId, sandboxId);
+      // Whoever ended the pool has retired what there was then; of this one there may have been no row yet.
+      if (closing) await retireWarmSandboxes([sandboxId]);
       delete state.failures;
       delete state.lastFailure;
       delete state.retryAt;

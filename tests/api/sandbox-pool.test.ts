@@ -268,6 +268,22 @@ describe('the pool of warm sandboxes', () => {
     await pool.ready(3);
   });
 
+  it('keeps nothing that was booting when it was told to end', async () => {
+    await pool.clear();
+    api.conduct.held.add('boot');
+    await pool.wake();
+    await vi.waitFor(() => expect(api.conduct.booted).toHaveLength(3), WITHIN);
+    const booting = (await pool.warm()).map(({ id }) => id);
+    await api.pool.actors.close(SPEC);
+    api.conduct.held.clear();
+    await vi.waitFor(
+      async () => expect((await pool.handle().describe()).status.name).toBe('COMPLETED'),
+      WITHIN,
+    );
+    await vi.waitFor(async () => expect(await pool.warm()).toEqual([]), WITHIN);
+    expect(api.conduct.destroyed).toEqual(expect.arrayContaining(booting));
+  });
+
   it('goes with the start that took it when that fails', async () => {
     await pool.ready(3);
     api.conduct.failing = 'prepareRepository';
