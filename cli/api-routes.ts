@@ -27,6 +27,7 @@ import type { LostEvents } from '../api/lost-events.js';
 import { legacyInsightRoutes } from '../api/legacy/conversation-insight-routes.js';
 import { legacyConversationShims } from '../api/legacy/conversation-shims.js';
 import { legacyGitRoutes } from '../api/legacy/git-routes.js';
+import { createOpenPullRequests } from '../api/legacy/open-pull-requests.js';
 import { retiredRoutes } from '../api/legacy/retired-routes.js';
 import { legacySecretsRoutes } from '../api/legacy/secrets-routes.js';
 import { legacySettingsRoutes } from '../api/legacy/settings-routes.js';
@@ -170,6 +171,7 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       sendMessage,
       orders: createSandboxOrders({ list: sandboxList, actors, limit }),
       agentServers,
+      openPullRequests: createOpenPullRequests({ providersOf, logger }),
     }),
     ...switchRoutes({ conversations, agentServers, settings, rows }),
     ...trajectoryRoutes({ conversations, events, maxEvents: config.server.downloadMaxEvents }),

@@ -28,6 +28,8 @@ const PARALLEL = 4;
 /** Pages of references that are read, each of 1000. */
 const MAX_REFERENCE_PAGES = 20;
 const HEADS = 'refs/heads/';
+/** States of pull requests that are over. */
+const ENDED: ReadonlySet<string> = new Set(['completed', 'abandoned']);
 
 const Listed = <Item extends z.ZodType>(item: Item) => z.object({ value: z.array(item) });
 const Found = z.object({
@@ -162,6 +164,14 @@ export class AzureDevOpsClient implements GitProviderClient {
       );
     });
     return found.flat();
+  }
+
+  async isPullRequestOpen(repository: string, number: number): Promise<boolean> {
+    const { data } = await this.#get(
+      `${this.#place(repository).path}/pullrequests/${number}`,
+      z.object({ status: z.string() }),
+    );
+    return !ENDED.has(data.status);
   }
 
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {

@@ -22,6 +22,9 @@ const MAX_PAGE = 100;
 const MAX_ENTRIES = 500;
 const LATEST_COMMIT = 'com.atlassian.bitbucket.server.bitbucket-branch:latest-commit-metadata';
 
+/** States of pull requests that are over. */
+const ENDED: ReadonlySet<string> = new Set(['MERGED', 'DECLINED']);
+
 const Listed = <Item extends z.ZodType>(item: Item) =>
   z.object({
     values: z.array(item),
@@ -155,6 +158,14 @@ export class BitbucketDataCenterClient implements GitProviderClient {
         },
       ];
     });
+  }
+
+  async isPullRequestOpen(repository: string, number: number): Promise<boolean> {
+    const { data } = await this.#api.get(
+      `${repositoryPath(repository)}/pull-requests/${number}`,
+      z.object({ state: z.string() }),
+    );
+    return !ENDED.has(data.state);
   }
 
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {

@@ -32,6 +32,9 @@ const ORDERS: Record<RepositorySort, string> = {
   full_name: 'name',
 };
 
+/** States of pull requests that are over. */
+const ENDED: ReadonlySet<string> = new Set(['MERGED', 'DECLINED', 'SUPERSEDED']);
+
 const Listed = <Item extends z.ZodType>(item: Item) =>
   z.object({ values: z.array(item), next: z.string().nullish(), size: z.int().nullish() });
 const User = z.object({
@@ -177,6 +180,14 @@ export class BitbucketClient implements GitProviderClient {
         issue_number: id,
         title,
       }));
+  }
+
+  async isPullRequestOpen(repository: string, number: number): Promise<boolean> {
+    const { data } = await this.#api.get(
+      `${repositoryPath(repository)}/pullrequests/${number}`,
+      z.object({ state: z.string() }),
+    );
+    return !ENDED.has(data.state);
   }
 
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {

@@ -151,6 +151,14 @@ export class ForgejoClient implements GitProviderClient {
     ];
   }
 
+  async isPullRequestOpen(repository: string, number: number): Promise<boolean> {
+    const { data } = await this.#api.get(
+      `${repositoryPath(repository)}/pulls/${number}`,
+      z.object({ state: z.string() }),
+    );
+    return data.state !== 'closed';
+  }
+
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {
     const address = `${repositoryPath(repository)}/contents${path === '' ? '' : `/${encodePath(path)}`}`;
     try {

@@ -57,6 +57,8 @@ export interface GitProviderClient {
   searchBranches(repository: string, query: string, limit: number): Promise<Branch[]>;
   /** What waits for the user: own pull requests that cannot be merged, issues assigned. */
   suggestedTasks(): Promise<SuggestedTask[]>;
+  /** Whether a pull request is neither merged nor closed in another way. @param number as people see it. */
+  isPullRequestOpen(repository: string, number: number): Promise<boolean>;
   /** What a folder of the main branch holds; empty when there is none. */
   listFolder(repository: string, path: string): Promise<FolderEntry[]>;
   /** A file of the main branch, as text. */

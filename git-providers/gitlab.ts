@@ -30,6 +30,9 @@ const SEARCH_ORDERS: Record<RepositorySearch['sort'], string> = {
   updated: 'last_activity_at',
 };
 
+/** States of merge requests that are over; `locked` are those being merged. */
+const ENDED: ReadonlySet<string> = new Set(['closed', 'merged']);
+
 const User = z.object({
   id: z.int(),
   username: z.string(),
@@ -194,6 +197,14 @@ export class GitLabClient implements GitProviderClient {
       }),
       ...issues.map((issue) => task('OPEN_ISSUE', issue.references.full.replace(/#\d+$/, ''), issue)),
     ];
+  }
+
+  async isPullRequestOpen(repository: string, number: number): Promise<boolean> {
+    const { data } = await this.#api.get(
+      `${projectPath(repository)}/merge_requests/${number}`,
+      z.object({ state: z.string() }),
+    );
+    return !ENDED.has(data.state);
   }
 
   async listFolder(repository: string, path: string): Promise<FolderEntry[]> {

@@ -6,10 +6,12 @@ import type { ConversationFilter, ConversationReadModel } from '../../db/convers
 import { visibleUserIds, type UserContext } from '../../identity/user-context.js';
 import type { ConversationViews } from '../conversation-view.js';
 import { route, type RouteDefinition } from '../route.js';
+import type { OpenPullRequests } from './open-pull-requests.js';
 
 export interface LegacyListDeps {
   conversations: Pick<ConversationReadModel, 'search'>;
   views: Pick<ConversationViews, 'list'>;
+  openPullRequests: OpenPullRequests;
 }
 
 const Paging = z.object({
@@ -28,17 +30,23 @@ const ResultPage = z.object({
   next_page_id: z.string().nullable(),
 });
 
-export function legacyListRoutes({ conversations, views }: LegacyListDeps): RouteDefinition[] {
+export function legacyListRoutes({
+  conversations,
+  views,
+  openPullRequests,
+}: LegacyListDeps): RouteDefinition[] {
   const page = async (
     user: UserContext,
     filter: ConversationFilter,
     { limit, page_id }: z.output<typeof Paging>,
+    kept: OpenPullRequests = (_, listed) => Promise.resolve([...listed]),
   ): Promise<z.infer<typeof ResultPage>> => {
     const { records, nextPageId } = await conversations.search(await visibleUserIds(user), filter, {
       limit,
       pageId: page_id,
     });
-    return { results: (await views.list(user, records)).map(legacyConversation), next_page_id: nextPageId };
+    const shown = await views.list(user, await kept(user, records));
+    return { results: shown.map(legacyConversation), next_page_id: nextPageId };
   };
   const declared = {
     method: 'get',
@@ -68,8 +76,14 @@ export function legacyListRoutes({ conversations, views }: LegacyListDeps): Rout
       path: '/api/microagent-management/conversations',
       summary: 'List the conversations of a repository that write microagents',
       query: Paging.extend({ selected_repository: z.string() }),
+      // Git providers are asked about one page at a time, so a page may come out shorter than its limit.
       handle: ({ query, user }) =>
-        page(user, { repository: query.selected_repository, trigger: 'microagent_management' }, query),
+        page(
+          user,
+          { repository: query.selected_repository, trigger: 'microagent_management' },
+          query,
+          openPullRequests,
+        ),
     }),
   ];
 }

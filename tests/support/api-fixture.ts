@@ -32,6 +32,7 @@ import { createConversationCommands } from '../../api/conversation-commands.js';
 import { createConversationViews } from '../../api/conversation-view.js';
 import type { ConversationWaker } from '../../api/conversation-waker.js';
 import { legacyConversationShims } from '../../api/legacy/conversation-shims.js';
+import { createOpenPullRequests } from '../../api/legacy/open-pull-requests.js';
 import { createLiveStatus } from '../../api/live-status.js';
 import { createMessageQueue } from '../../api/message-queue.js';
 import { createMessageWaker } from '../../api/message-waker.js';
@@ -66,6 +67,7 @@ import { SandboxRelease } from '../../db/start-release.js';
 import { StartRetries } from '../../db/start-retry.js';
 import { StartTaskReadModel } from '../../db/start-task-read-model.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
+import { ProviderNotConnected } from '../../git-providers/provider-error.js';
 import { NO_TOKENS, Unauthenticated, type AuthStrategy } from '../../identity/auth-strategy.js';
 import { createSandboxRow } from '../../identity/new-sandbox.js';
 import { Vault } from '../../identity/vault.js';
@@ -318,6 +320,10 @@ function routesOver({ database, logger, hub, streams, messageWaker, actors, slot
       sendMessage,
       orders: createSandboxOrders({ list: sandboxList, actors, limit }),
       agentServers,
+      openPullRequests: createOpenPullRequests({
+        providersOf: () => ({ client: () => Promise.reject(new ProviderNotConnected(null)) }),
+        logger,
+      }),
     }),
     ...startRoutes({ start, stream: { tasks, hub, streams, logger } }),
     ...startTaskRoutes({

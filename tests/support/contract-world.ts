@@ -253,6 +253,7 @@ const GIT_HOST = {
     searchBranches: list(BRANCH),
     suggestedTasks: list(TASK),
     repository: () => Promise.resolve(REPOSITORY),
+    isPullRequestOpen: () => Promise.resolve(true),
     listFolder: list({ name: 'review.md', path: `${FOLDER}/review.md`, isFile: true }),
     readFile: () => Promise.resolve('---\ntriggers:\n- check\n---\nLook closely.'),
   }),

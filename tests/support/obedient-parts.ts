@@ -59,6 +59,7 @@ const EMPTY_GIT_HOST = {
     searchBranches: () => Promise.resolve([]),
     suggestedTasks: () => Promise.resolve([]),
     repository: () => Promise.resolve({ pushed_at: null }),
+    isPullRequestOpen: () => Promise.resolve(true),
     listFolder: () => Promise.resolve([]),
     readFile: () => Promise.resolve('content'),
   }),

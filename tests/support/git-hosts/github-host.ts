@@ -24,6 +24,8 @@ export class GitHubHost extends FakeGitHost {
   }));
   /** Contents by path. */
   files: Record<string, string> = {};
+  /** States of pull requests of all repositories, by number. */
+  pulls: Record<string, string> = {};
   installations: number[] | null = null;
   /** What GraphQL answers. */
   graphql: unknown = {};
@@ -75,6 +77,10 @@ export class GitHubHost extends FakeGitHost {
     this.on('GET /api/v3/repos/*/*', (_request, [owner, name]) => {
       const found = this.repositories.find(({ full_name: one }) => one === `${owner ?? ''}/${name ?? ''}`);
       return found ? { body: found } : { status: 404, body: { message: 'Not Found' } };
+    });
+    this.on('GET /api/v3/repos/*/*/pulls/*', (_request, [, , number]) => {
+      const state = this.pulls[number ?? ''];
+      return state ? { body: { number, state } } : { status: 404, body: { message: 'Not Found' } };
     });
     this.on('GET /api/v3/repos/*/*/branches', (request) => {
       const { part, next } = pageOf(this.branches, request.query);

@@ -21,6 +21,8 @@ export class GitLabHost extends FakeGitHost {
     protected: name === 'main',
   }));
   files: Record<string, string> = {};
+  /** States of merge requests of all projects, by iid. */
+  mergeRequests: Record<string, string> = {};
   issues: unknown[] = [];
   graphql: unknown = { data: { currentUser: null } };
 
@@ -69,6 +71,10 @@ export class GitLabHost extends FakeGitHost {
     this.on(`GET ${api}/projects/*/repository/files/*/raw`, (_request, [, path]) => {
       const file = this.files[path ?? ''];
       return file === undefined ? { status: 404, body: { message: '404 File Not Found' } } : { body: file };
+    });
+    this.on(`GET ${api}/projects/*/merge_requests/*`, (_request, [, iid]) => {
+      const state = this.mergeRequests[iid ?? ''];
+      return state ? { body: { iid, state } } : { status: 404, body: { message: '404 Not found' } };
     });
     this.on(`GET ${api}/issues`, () => ({ body: this.issues }));
     this.on(`POST ${prefix}/api/graphql`, () => ({ body: this.graphql }));

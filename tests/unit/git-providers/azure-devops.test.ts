@@ -194,6 +194,21 @@ describe('Azure DevOps', () => {
     ]);
   });
 
+  it.each([
+    ['active', true],
+    ['completed', false],
+    ['abandoned', false],
+  ])('tells of a pull request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.instead.push({ body: { pullRequestId: 7, status: state } });
+    expect(await client.isPullRequestOpen('acme/My Project/one', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual([
+      'GET /acme/My%20Project/_apis/git/repositories/one/pullrequests/7?api-version=7.0',
+    ]);
+    await expect(client.isPullRequestOpen('acme/My Project/one', 404)).rejects.toMatchObject({
+      kind: 'not_found',
+    });
+  });
+
   it('lists folders and reads files', async () => {
     expect(await client.listFolder('acme/My Project/one', 'docs')).toEqual([
       { name: 'a.md', path: 'docs/a.md', isFile: true },

@@ -170,6 +170,19 @@ describe('Bitbucket Data Center', () => {
     ]);
   });
 
+  it.each([
+    ['OPEN', true],
+    ['MERGED', false],
+    ['DECLINED', false],
+  ])('tells of a pull request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.instead.push({ body: { id: 7, state: state } });
+    expect(await client.isPullRequestOpen('ACME/rocket-1', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual([
+      'GET /bitbucket/rest/api/1.0/projects/ACME/repos/rocket-1/pull-requests/7',
+    ]);
+    await expect(client.isPullRequestOpen('ACME/rocket-1', 404)).rejects.toMatchObject({ kind: 'not_found' });
+  });
+
   it('lists folders and reads files', async () => {
     expect(await client.listFolder('ACME/rocket-1', 'docs')).toEqual([
       { name: 'a.md', path: 'docs/a.md', isFile: true },

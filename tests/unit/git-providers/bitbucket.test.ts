@@ -186,6 +186,18 @@ describe('Bitbucket Cloud', () => {
     ]);
   });
 
+  it.each([
+    ['OPEN', true],
+    ['MERGED', false],
+    ['DECLINED', false],
+    ['SUPERSEDED', false],
+  ])('tells of a pull request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.instead.push({ body: { id: 7, state: state } });
+    expect(await client.isPullRequestOpen('acme/rocket-1', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual(['GET /2.0/repositories/acme/rocket-1/pullrequests/7']);
+    await expect(client.isPullRequestOpen('acme/rocket-1', 404)).rejects.toMatchObject({ kind: 'not_found' });
+  });
+
   it('lists folders and reads files of the main branch, whatever it is called', async () => {
     expect(await client.listFolder('acme/rocket-1', 'docs')).toEqual([
       { name: 'a.md', path: 'docs/a.md', isFile: true },

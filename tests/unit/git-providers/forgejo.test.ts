@@ -70,9 +70,11 @@ beforeAll(async () => {
     return found ? { body: found } : { status: 404, body: { message: 'not found' } };
   });
   host.on('GET /api/v1/repos/*/*/branches', (request) => paged(request, branches));
-  host.on('GET /api/v1/repos/*/*/pulls/*', (_request, [, , number]) => ({
-    body: { mergeable: number === '2', draft: number === '3' },
-  }));
+  host.on('GET /api/v1/repos/*/*/pulls/*', (_request, [, , number]) =>
+    number === '404'
+      ? { status: 404, body: { message: 'not found' } }
+      : { body: { mergeable: number === '2', draft: number === '3' } },
+  );
   host.on('GET /api/v1/repos/*/*/contents/*', () => ({
     body: [{ name: 'a.md', path: 'docs/a.md', type: 'file' }],
   }));
@@ -135,6 +137,16 @@ describe('Forgejo and Gitea', () => {
       [1, 'MERGE_CONFLICTS'],
       [4, 'OPEN_ISSUE'],
     ]);
+  });
+
+  it.each([
+    ['open', true],
+    ['closed', false],
+  ])('tell of a pull request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.instead.push({ body: { number: 7, state } });
+    expect(await client.isPullRequestOpen('acme/rocket-1', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual(['GET /api/v1/repos/acme/rocket-1/pulls/7']);
+    await expect(client.isPullRequestOpen('acme/rocket-1', 404)).rejects.toMatchObject({ kind: 'not_found' });
   });
 
   it('list folders and give files', async () => {

@@ -194,6 +194,16 @@ describe('GitHub', () => {
     });
   });
 
+  it.each([
+    ['open', true],
+    ['closed', false],
+  ])('tells of a pull request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.pulls = { 7: state };
+    expect(await client.isPullRequestOpen('acme/rocket-1', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual(['GET /api/v3/repos/acme/rocket-1/pulls/7']);
+    await expect(client.isPullRequestOpen('acme/rocket-1', 404)).rejects.toMatchObject({ kind: 'not_found' });
+  });
+
   it('lists folders and reads files', async () => {
     host.files = { '.openhands/microagents/a.md': '# A', '.openhands/microagents/b.md': '# B' };
     expect(await client.listFolder('acme/rocket-1', '.openhands/microagents')).toEqual([

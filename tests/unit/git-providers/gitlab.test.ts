@@ -124,6 +124,20 @@ describe('GitLab', () => {
     ]);
   });
 
+  it.each([
+    ['opened', true],
+    ['locked', true],
+    ['closed', false],
+    ['merged', false],
+  ])('tells of a merge request that is %s whether it is open: %s', async (state, isOpen) => {
+    host.mergeRequests = { 7: state };
+    expect(await client.isPullRequestOpen('acme/engines/rocket-1', 7)).toBe(isOpen);
+    expect(host.asked()).toEqual(['GET /api/v4/projects/acme%2Fengines%2Frocket-1/merge_requests/7']);
+    await expect(client.isPullRequestOpen('acme/engines/rocket-1', 404)).rejects.toMatchObject({
+      kind: 'not_found',
+    });
+  });
+
   it('lists folders and reads files', async () => {
     host.files = { '.openhands/microagents/a.md': '# A' };
     expect(await client.listFolder(REPOSITORY, '.openhands/microagents')).toEqual([
