@@ -22,7 +22,7 @@ describe('a recorded run can be continued by the code of today', () => {
   });
 
   it('and there is one of every actor', () => {
-    for (const actor of ['startConversation', 'sandbox', 'conversation', 'maintenance']) {
+    for (const actor of ['startConversation', 'sandbox', 'sandboxPool', 'conversation', 'maintenance']) {
       expect(HISTORIES.some((file) => file.includes(`--${actor}--`))).toBe(true);
     }
   });

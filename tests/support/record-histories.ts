@@ -13,7 +13,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startEmbeddedTemporal } from '../../cli/embedded/temporal.js';
 import { ensureTemporalCli } from '../../cli/provision/temporal-cli.js';
-import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../../contract/ids.js';
+import {
+  hostTaskQueue,
+  PLACEMENT_TASK_QUEUE,
+  sandboxPoolWorkflowId,
+  TASK_QUEUE,
+} from '../../contract/ids.js';
+import type { PoolPlan } from '../../contract/sandbox-pool.js';
 import {
   acceptedUpdate,
   callbacksQueuedSignal,
@@ -22,7 +28,10 @@ import {
   ensureRunningUpdate,
   MAINTENANCE_WORKFLOW,
   observedSignal,
+  poolCloseSignal,
+  poolRecycleSignal,
   runEndedSignal,
+  SANDBOX_POOL_WORKFLOW,
   SANDBOX_WORKFLOW,
   sandboxSignal,
   sandboxUpdate,
@@ -54,6 +63,21 @@ const host = new FakeHost('recorded-host');
 const phases = new FakePhases();
 const conversation = new FakeConversation();
 const counted = () => Promise.resolve({ repaired: 1 });
+/** What the pool is told at its looks, in their order. */
+const plans: Partial<PoolPlan>[] = [{ make: 2 }, {}, { make: 1, retire: ['old'] }, {}];
+const pool = {
+  surveyPool: (): Promise<PoolPlan> =>
+    Promise.resolve({
+      make: 0,
+      retire: [],
+      lookAgainMs: 60_000,
+      isOver: false,
+      report: { at: new Date(0).toISOString(), target: 2, ready: 0, booting: 0 },
+      ...plans.shift(),
+    }),
+  bootWarmSandbox: () => Promise.resolve(),
+  retireWarmSandboxes: (ids: string[]) => Promise.resolve(ids.length),
+};
 const sweeps = {
   sweepStarts: counted,
   sweepConversations: counted,
@@ -66,7 +90,13 @@ const workers = await Promise.all([
   createTestWorker(environment, {
     taskQueue: TASK_QUEUE,
     workflowBundle,
-    activities: { ...host.rowActivities, ...phases.activities, ...conversation.activities, ...sweeps },
+    activities: {
+      ...host.rowActivities,
+      ...phases.activities,
+      ...conversation.activities,
+      ...sweeps,
+      ...pool,
+    },
   }),
   createTestWorker(environment, { taskQueue: PLACEMENT_TASK_QUEUE, activities: host.hostActivities }),
   createTestWorker(environment, {
@@ -149,6 +179,23 @@ await record('maintenance--round', async (id) => {
     args: [],
   });
   return handle.workflowId;
+});
+
+await record('sandboxPool--refill-recycle-close', async (specId) => {
+  const workflowId = sandboxPoolWorkflowId(specId);
+  const handle = await workflow.start(SANDBOX_POOL_WORKFLOW, {
+    workflowId,
+    taskQueue: TASK_QUEUE,
+    args: [{ specId }],
+  });
+  const looked = async (times: number): Promise<void> => {
+    while (plans.length > 4 - times) await new Promise((resolve) => setTimeout(resolve, 50));
+  };
+  await looked(2);
+  await handle.signal(poolRecycleSignal);
+  await looked(4);
+  await handle.signal(poolCloseSignal);
+  return workflowId;
 });
 
 for (const worker of workers) worker.shutdown();
