@@ -1,7 +1,7 @@
 import type { Response } from 'express';
 import { z } from 'zod';
 import { AgentEvent, EventKind, EventSortOrder } from '../contract/event.js';
-import { HexUuid, PageLimit, pageOf } from '../contract/primitives.js';
+import { HexUuid, noDateTime, PageLimit, pageOf } from '../contract/primitives.js';
 import type { EventStore } from '../events/event-store.js';
 import { parseEventTimestamp } from '../events/event-timestamp.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
@@ -11,17 +11,9 @@ import { route, type RouteDefinition } from './route.js';
 const BATCH_LIMIT = 100;
 
 /** A time to the microsecond, in the form that the event store compares. */
-const EventDateTime = z.string().transform((value, context) => {
-  const timestamp = parseEventTimestamp(value);
-  if (timestamp !== null) return timestamp;
-  context.issues.push({
-    code: 'custom',
-    message: 'Input should be a valid datetime or date, invalid character in year',
-    input: value,
-    params: { type: 'datetime_from_date_parsing' },
-  });
-  return z.NEVER;
-});
+const EventDateTime = z
+  .string()
+  .transform((value, context) => parseEventTimestamp(value) ?? noDateTime(context, value));
 
 const Filter = z.object({
   kind__eq: EventKind.optional(),

@@ -9,20 +9,25 @@ export const HexUuid = z
   .meta({ format: 'uuid' })
   .transform(hexId);
 
+/** Refuses a value in the words of FastAPI, by which clients tell errors apart (contract 1.5); to be returned by a transformation. */
+export function unreadable(context: z.RefinementCtx, input: unknown, message: string, type: string): never {
+  context.issues.push({ code: 'custom', message, input, params: { type } });
+  return z.NEVER;
+}
+
+/** Refuses what is no date-time. */
+export const noDateTime = (context: z.RefinementCtx, input: unknown): never =>
+  unreadable(
+    context,
+    input,
+    'Input should be a valid datetime or date, invalid character in year',
+    'datetime_from_date_parsing',
+  );
+
 /** A date-time of a query string or body, read as `Date` (contract 1.3). */
 export const WireDateTime = z
   .union([z.string().meta({ format: 'date-time' }), z.number()])
-  .transform((value, context) => {
-    const date = parseWireDate(String(value));
-    if (date) return date;
-    context.issues.push({
-      code: 'custom',
-      message: 'Input should be a valid datetime or date, invalid character in year',
-      input: value,
-      params: { type: 'datetime_from_date_parsing' },
-    });
-    return z.NEVER;
-  });
+  .transform((value, context) => parseWireDate(String(value)) ?? noDateTime(context, value));
 
 /** Booleans as FastAPI reads them from a query string. */
 export const QueryBoolean = z.union([z.boolean(), z.string()]).transform((value, context) => {
@@ -30,13 +35,12 @@ export const QueryBoolean = z.union([z.boolean(), z.string()]).transform((value,
   const text = value.trim().toLowerCase();
   if (['true', '1', 'yes', 'on', 't', 'y'].includes(text)) return true;
   if (['false', '0', 'no', 'off', 'f', 'n'].includes(text)) return false;
-  context.issues.push({
-    code: 'custom',
-    message: 'Input should be a valid boolean, unable to interpret input',
-    input: value,
-    params: { type: 'bool_parsing' },
-  });
-  return z.NEVER;
+  return unreadable(
+    context,
+    value,
+    'Input should be a valid boolean, unable to interpret input',
+    'bool_parsing',
+  );
 });
 
 /** `limit` of every V1 list: 1 to 100, 100 unless told (contract 1.4). */
