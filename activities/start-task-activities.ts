@@ -28,6 +28,15 @@ export interface StepFields extends Omit<TransitionFields, 'keepSecrets'> {
   cancelled?: boolean;
 }
 
+/** Where a start works. */
+export interface ChosenSandbox {
+  id: string;
+  /** It was made for this start alone, and goes with it when it fails. */
+  isNew: boolean;
+  /** No repository is to be cloned; not said before 0.4.0. */
+  isBare?: boolean;
+}
+
 /** Which running sandbox a new conversation may join (contract 5.6). */
 export type GroupingStrategy =
   'NO_GROUPING' | 'ADD_TO_ANY' | 'GROUP_BY_NEWEST' | 'LEAST_RECENTLY_USED' | 'FEWEST_CONVERSATIONS';
@@ -139,10 +148,7 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     return usable ? row.id : null;
   };
 
-  const choose = async (
-    task: StartTaskRecord,
-    candidate: string,
-  ): Promise<{ id: string; isNew: boolean }> => {
+  const choose = async (task: StartTaskRecord, candidate: string): Promise<Omit<ChosenSandbox, 'isBare'>> => {
     const { request, createdByUserId } = task;
     if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
     const joined = (await sandboxOfEarlier(task)) ?? (await joinable(createdByUserId));
@@ -173,12 +179,13 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
      * WAITING_FOR_SANDBOX in the same step.
      * @param candidate UUID from which a new sandbox's id is made, the same in every attempt.
      */
-    async chooseSandbox(taskId: string, candidate: string): Promise<{ id: string; isNew: boolean }> {
+    async chooseSandbox(taskId: string, candidate: string): Promise<ChosenSandbox> {
       const task = await taskOf(taskId);
+      const isBare = task.request.selected_repository === null;
       // What an earlier attempt has announced stays.
-      if (task.sandboxId !== null) return { id: task.sandboxId, isNew: task.ownsSandbox };
+      if (task.sandboxId !== null) return { id: task.sandboxId, isNew: task.ownsSandbox, isBare };
       const chosen = await choose(task, candidate);
-      if (await startTasks.occupy(taskId, chosen.id, chosen.isNew)) return chosen;
+      if (await startTasks.occupy(taskId, chosen.id, chosen.isNew)) return { ...chosen, isBare };
       // Deleted since it was chosen: tried again, another one is found, or the given one is missing.
       throw ApplicationFailure.retryable(
         `500: Sandbox not found: ${chosen.id} was deleted meanwhile`,

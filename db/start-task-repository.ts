@@ -1,7 +1,7 @@
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { hexId } from '../contract/ids.js';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
-import { isTerminal } from '../contract/start-task.js';
+import { isTerminal, START_STATUSES } from '../contract/start-task.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
@@ -167,6 +167,45 @@ export class StartTaskRepository {
     await this.database.transaction((tx) => this.#advance(tx, taskId, status, fields));
   }
 
+  /**
+   * Writes and announces statuses that follow each other at once, in one statement; each of them is told to whoever
+   * listens. Those that the task has reached or passed are left out, so that a repeated step leads nowhere back.
+   * @param statuses none of them an end
+   */
+  async passThrough(
+    taskId: string,
+    statuses: readonly Exclude<StartStatus, 'READY' | 'ERROR'>[],
+    { agentServerUrl }: Pick<TransitionFields, 'agentServerUrl'> = {},
+  ): Promise<void> {
+    const order = sql`${textArray(START_STATUSES)}`;
+    const { rows } = await this.database.execute<{ found: boolean }>(sql`
+      with task as (
+        select *, greatest(${new Date().toISOString()}::timestamptz, updated_at + interval '1 ms') as now
+        from start_tasks where id = ${taskId} for update
+      ), ahead as (
+        select given.status, row_number() over (order by given.step) as step
+        from task, unnest(${textArray(statuses)}) with ordinality as given(status, step)
+        where array_position(${order}, given.status) > array_position(${order}, task.status)
+      ), passed as (
+        insert into start_task_transitions
+          (task_id, sequence, status, detail, sandbox_id, agent_server_url, app_conversation_id, at)
+        select task.id,
+          ahead.step + (select max(sequence) from start_task_transitions where task_id = ${taskId}),
+          ahead.status, task.detail, task.sandbox_id, coalesce(${agentServerUrl ?? null}, task.agent_server_url),
+          task.app_conversation_id, task.now + (ahead.step - 1) * interval '1 ms'
+        from task, ahead
+        returning status, sequence, agent_server_url, at
+      ), reached as (
+        update start_tasks
+        set status = last.status, agent_server_url = last.agent_server_url, updated_at = last.at
+        from (select * from passed order by sequence desc limit 1) as last
+        where id = ${taskId}
+        returning pg_notify(${START_TASK_CHANNEL}, id)
+      )
+      select exists (select from task) as found, (select count(*) from reached) as told`);
+    if (rows[0]?.found !== true) throw new StartRequestMissing(taskId);
+  }
+
   async #advance(tx: Executor, taskId: string, status: StartStatus, fields: TransitionFields): Promise<void> {
     const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
     if (!task) throw new StartRequestMissing(taskId);
@@ -307,6 +346,13 @@ export type StartTaskRecord = typeof startTasks.$inferSelect & {
   /** Set when another start tries this one again. */
   supersededAt: Date | null;
 };
+
+/** For PostgreSQL, which takes no list as a parameter from here. */
+const textArray = (values: readonly string[]) =>
+  sql`array[${sql.join(
+    values.map((value) => sql`${value}`),
+    sql`, `,
+  )}]::text[]`;
 
 /** The request of a start is not there: never staged, or swept as abandoned. */
 export class StartRequestMissing extends Error {

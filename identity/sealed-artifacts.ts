@@ -1,7 +1,10 @@
 import type { StartTaskRepository } from '../db/start-task-repository.js';
 import { purposes, type Vault } from './vault.js';
 
-type Artifacts = Pick<StartTaskRepository, 'read' | 'artifact' | 'putArtifact' | 'forgetConversation'>;
+type Artifacts = Pick<
+  StartTaskRepository,
+  'read' | 'artifact' | 'putArtifact' | 'forgetConversation' | 'passThrough'
+>;
 
 /**
  * The start tasks with their artifacts sealed: skills, hooks and the output of a setup script come from repositories and
@@ -13,6 +16,7 @@ export const withSealedArtifacts = (
 ): Artifacts => ({
   read: (taskId) => startTasks.read(taskId),
   forgetConversation: (...given) => startTasks.forgetConversation(...given),
+  passThrough: (...given) => startTasks.passThrough(...given),
   async putArtifact(taskId, name, content) {
     const sealed = await vault.seal(purposes.startArtifact(taskId, name), JSON.stringify(content));
     await startTasks.putArtifact(taskId, name, sealed);

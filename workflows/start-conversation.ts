@@ -15,6 +15,7 @@ import {
 } from '@temporalio/workflow';
 import type { MessageActivities } from '../activities/messages/message-activities.js';
 import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
+import type { PreparedRepository } from '../activities/start/repository.js';
 import type { StartLimits, StartTaskActivities } from '../activities/start-task-activities.js';
 import { CALLBOARD_START_STATUS } from './search-attributes.js';
 import { explain, logTimeout } from './failures.js';
@@ -48,6 +49,15 @@ const { prepareSkills, createConversation, installGitHooks } = proxyActivities<S
   retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
 });
 
+/** The phases of a start that has no repository to clone, for which each of them has its own limits inside. */
+const { startBare } = proxyActivities<StartConversationActivities>({
+  startToCloseTimeout: '7m',
+  scheduleToCloseTimeout: '20m',
+  heartbeatTimeout: '10s',
+  cancellationType: wait,
+  retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
+});
+
 /** The start is READY already; whoever queues a message wakes the conversation too. */
 const { wakeForMessages } = proxyActivities<MessageActivities>({
   startToCloseTimeout: '10s',
@@ -74,9 +84,6 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
   accepted = true;
   if (ended) return condition(allHandlersFinished); // asked for again after its end: the row is the answer
 
-  const { prepareRepository } = phase(limits.cloneSeconds, limits);
-  const { runSetupScript } = phase(limits.setupScriptSeconds, limits);
-
   const undo: (() => Promise<void>)[] = [];
   try {
     // A short step that a cancellation waits for: what it has taken must be known.
@@ -84,25 +91,41 @@ export async function startConversation({ taskId }: StartConversationInput): Pro
     if (sandbox.isNew) undo.unshift(() => releaseSandbox(sandbox.id));
     const { agentServerUrl } = await awaitSandbox(taskId, sandbox.id);
 
-    await advanceStartTask(taskId, 'PREPARING_REPOSITORY');
-    const repository = await prepareRepository(taskId);
-
-    await advanceStartTask(taskId, 'RUNNING_SETUP_SCRIPT');
-    if (repository.hasSetupScript) await runSetupScript(taskId);
-
-    await advanceStartTask(taskId, 'SETTING_UP_GIT_HOOKS');
-    if (repository.hasPreCommitHook) await installGitHooks(taskId);
-
-    await advanceStartTask(taskId, 'SETTING_UP_SKILLS');
-    await prepareSkills(taskId);
-
-    await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
-    // Before the step: it may have happened even if we never hear of it.
-    undo.unshift(async () => {
+    // Each before the step that may create the conversation: it may have happened even if we never hear of it.
+    const discard = async (): Promise<void> => {
       // Others may have come into a sandbox that was made for this start: then it stays, without the conversation.
       if (!sandbox.isNew || patched('2026-11-discard-in-own-sandbox')) await discardConversation(taskId);
-    });
-    const { conversationId } = await createConversation(taskId);
+    };
+    const create = async (): Promise<string> => {
+      if (!sandbox.isBare || !patched('2026-11-bare-start')) {
+        await advanceStartTask(taskId, 'PREPARING_REPOSITORY');
+        const { prepareRepository } = phase(limits.cloneSeconds, limits);
+        return byPhases(await prepareRepository(taskId), () => undo.unshift(discard));
+      }
+      undo.unshift(discard);
+      const bare = await startBare(taskId);
+      // A directory that others have used may hold what takes its time after all.
+      return 'conversationId' in bare ? bare.conversationId : byPhases(bare.found, () => undefined);
+    };
+    const byPhases = async (
+      repository: PreparedRepository,
+      beforeCreation: () => unknown,
+    ): Promise<string> => {
+      await advanceStartTask(taskId, 'RUNNING_SETUP_SCRIPT');
+      const { runSetupScript } = phase(limits.setupScriptSeconds, limits);
+      if (repository.hasSetupScript) await runSetupScript(taskId);
+
+      await advanceStartTask(taskId, 'SETTING_UP_GIT_HOOKS');
+      if (repository.hasPreCommitHook) await installGitHooks(taskId);
+
+      await advanceStartTask(taskId, 'SETTING_UP_SKILLS');
+      await prepareSkills(taskId);
+
+      await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
+      beforeCreation();
+      return (await createConversation(taskId)).conversationId;
+    };
+    const conversationId = await create();
 
     // From here on it is too late to call it off: a cancellation in between must not undo what is READY.
     await CancellationScope.nonCancellable(async () => {

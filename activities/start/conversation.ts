@@ -26,17 +26,19 @@ const StoredSetup = z.object({ exitCode: z.number(), timedOut: z.boolean(), tail
 /**
  * Creates the conversation, or finds the one that an earlier attempt has created: its id was chosen with the start.
  * Rows and callbacks are written afterwards, each so that a repetition changes nothing.
+ * @param skills what the phase before has loaded; read from where it keeps them, if left out
  */
 export async function createConversation(
   deps: StartPreparationDeps,
   load: StartLoader,
   scope: ActivityScope,
   taskId: string,
+  skills?: PreparedSkills,
 ): Promise<{ agentServerUrl: string; conversationId: string }> {
   const start = await load(taskId);
   const { task, sandbox } = start;
   const plan = await whileBeating(scope, 'starting the conversation', async () => {
-    const request = await planRequest(deps, start);
+    const request = await planRequest(deps, start, skills);
     await post(start, request.body, task.request.initial_message, scope);
     return request;
   });
@@ -45,7 +47,11 @@ export async function createConversation(
   return { agentServerUrl: exposed?.url ?? sandbox.agentServerUrl, conversationId: task.conversationId };
 }
 
-async function planRequest(deps: StartPreparationDeps, start: Start): Promise<StartRequestPlan> {
+async function planRequest(
+  deps: StartPreparationDeps,
+  start: Start,
+  given: PreparedSkills | undefined,
+): Promise<StartRequestPlan> {
   const { task, settings, providerTokens } = start;
   const isAcp = settings.agent_settings.agent_kind === 'acp';
   const { publicUrl, accessTokens } = deps;
@@ -61,11 +67,10 @@ async function planRequest(deps: StartPreparationDeps, start: Start): Promise<St
         };
   const [project, skills, setup, provider] = await Promise.all([
     start.project(),
-    deps.startTasks.artifact(task.id, SKILLS_ARTIFACT),
+    given ?? storedSkills(deps, task.id),
     deps.startTasks.artifact(task.id, SETUP_ARTIFACT),
     providerSecrets(providerTokens, lookup),
   ]);
-  const prepared: PreparedSkills = StoredSkills.nullable().parse(skills) ?? { skills: [], hookConfig: null };
   const outcome: SetupOutcome | null = StoredSetup.nullable().parse(setup);
   return buildStartRequest({
     conversationId: task.conversationId,
@@ -75,14 +80,23 @@ async function planRequest(deps: StartPreparationDeps, start: Start): Promise<St
     projectDirectory: project.projectDirectory,
     gitProvider: chosenProvider(start),
     usableTools: start.sandbox.usableTools,
-    skills: prepared.skills,
-    hookConfig: prepared.hookConfig,
+    skills: skills.skills,
+    hookConfig: skills.hookConfig,
     secrets: allSecrets(start.customSecrets, provider, start.requestSecrets),
     setup: outcome,
     publicUrl,
     now: new Date(),
   });
 }
+
+const storedSkills = async (
+  deps: Pick<StartPreparationDeps, 'startTasks'>,
+  taskId: string,
+): Promise<PreparedSkills> =>
+  StoredSkills.nullable().parse(await deps.startTasks.artifact(taskId, SKILLS_ARTIFACT)) ?? {
+    skills: [],
+    hookConfig: null,
+  };
 
 const chosenProvider = ({ task: { request }, providerTokens }: Start) =>
   request.selected_repository === null

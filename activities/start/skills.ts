@@ -22,16 +22,26 @@ export interface PreparedSkills {
 const WITH_PUBLIC_MS = 20_000;
 const WITHOUT_PUBLIC_MS = 30_000;
 
-/**
- * Loads skills and hooks side by side and keeps them for the start request. What cannot be loaded is left out and
- * logged: a conversation without it is better than none.
- */
+/** Loads skills and hooks and keeps them for the start request. */
 export async function prepareSkills(
   deps: StartPreparationDeps,
   load: StartLoader,
   scope: ActivityScope,
   taskId: string,
 ): Promise<void> {
+  await deps.startTasks.putArtifact(taskId, SKILLS_ARTIFACT, await loadSkills(deps, load, scope, taskId));
+}
+
+/**
+ * Loads skills and hooks side by side. What cannot be loaded is left out and logged: a conversation without it is better
+ * than none.
+ */
+export async function loadSkills(
+  deps: StartPreparationDeps,
+  load: StartLoader,
+  scope: ActivityScope,
+  taskId: string,
+): Promise<PreparedSkills> {
   const start = await load(taskId);
   const project = await start.project();
   const userDirectories = start.task.createdByUserId === null ? deps.userSkillsDirectories : [];
@@ -46,20 +56,15 @@ export async function prepareSkills(
       return instead;
     };
   };
-  const prepared = await whileBeating(
-    scope,
-    'loading skills and hooks',
-    async (): Promise<PreparedSkills> => {
-      const [server, sandbox, hookConfig] = await Promise.all([
-        localSkills(deps, taskId, [deps.skillsDirectory, ...userDirectories]),
-        sandboxSkills(start, project, scope.signal).catch(leaveOut('skills', [])),
-        projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
-        mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
-      ]);
-      return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills ?? []), hookConfig };
-    },
-  );
-  await deps.startTasks.putArtifact(taskId, SKILLS_ARTIFACT, prepared);
+  return whileBeating(scope, 'loading skills and hooks', async () => {
+    const [server, sandbox, hookConfig] = await Promise.all([
+      localSkills(deps, taskId, [deps.skillsDirectory, ...userDirectories]),
+      sandboxSkills(start, project, scope.signal).catch(leaveOut('skills', [])),
+      projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
+      mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
+    ]);
+    return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills ?? []), hookConfig };
+  });
 }
 
 /**

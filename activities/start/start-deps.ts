@@ -19,7 +19,10 @@ export interface UserSecretsReader extends Pick<SecretsStore, 'readCustom'> {
 }
 
 export interface StartPreparationDeps {
-  startTasks: Pick<StartTaskRepository, 'read' | 'artifact' | 'putArtifact' | 'forgetConversation'>;
+  startTasks: Pick<
+    StartTaskRepository,
+    'read' | 'artifact' | 'putArtifact' | 'forgetConversation' | 'passThrough'
+  >;
   sandboxes: Pick<SandboxRepository, 'read'>;
   conversations: Pick<ConversationRepository, 'createFromStart'>;
   callbacks: Pick<CallbackRepository, 'register'>;

@@ -93,8 +93,20 @@ export function createStartLoader(deps: StartPreparationDeps): StartLoader {
       requestSecrets: given.secrets,
       client: deps.createClient({ baseUrl: sandbox.agentServerUrl, sessionApiKey, secrets }),
       secretValues: () => secrets,
-      project: () => projectOf(deps, task, sandbox, settings),
+      project: remembered(() => projectOf(deps, task, sandbox, settings)),
     };
+  };
+}
+
+/** Asks once, and again only after a failure. */
+export function remembered<Value>(ask: () => Promise<Value>): () => Promise<Value> {
+  let answer: Promise<Value> | null = null;
+  return () => {
+    answer ??= ask().catch((error: unknown) => {
+      answer = null;
+      throw error;
+    });
+    return answer;
   };
 }
 

@@ -1,4 +1,5 @@
 import { currentActivity, type ActivityScope } from './activity-scope.js';
+import { startBare, type BareStart } from './bare-start.js';
 import { withOwnTries } from './own-tries.js';
 import { createConversation, discardConversation } from './conversation.js';
 import { installGitHooks } from './git-hooks.js';
@@ -8,7 +9,7 @@ import { prepareSkills } from './skills.js';
 import type { StartPreparationDeps } from './start-deps.js';
 import { createStartLoader } from './start-loader.js';
 
-/** What a start does in its sandbox, one activity per status. Ids only: everything else is read from SQL. */
+/** What a start does in its sandbox, one activity per status, or one for all that are short. Ids only: everything else is read from SQL. */
 export interface StartPreparationActivities {
   /** PREPARING_REPOSITORY: working directory, clone and checkout; answers what the later phases have to do. */
   prepareRepository(taskId: string): Promise<PreparedRepository>;
@@ -20,6 +21,8 @@ export interface StartPreparationActivities {
   prepareSkills(taskId: string): Promise<void>;
   /** STARTING_CONVERSATION: creates it on the agent-server, idempotent by its id, and stores what is known of it. */
   createConversation(taskId: string): Promise<{ agentServerUrl: string; conversationId: string }>;
+  /** All of these for a start without repository, from PREPARING_REPOSITORY on. */
+  startBare(taskId: string): Promise<BareStart>;
   /** Compensation in a sandbox that stays. */
   discardConversation(taskId: string): Promise<void>;
 }
@@ -38,6 +41,7 @@ export function createStartPreparationActivities(
     installGitHooks: (taskId) => installGitHooks(deps, load, scope(), taskId),
     prepareSkills: (taskId) => prepareSkills(deps, load, scope(), taskId),
     createConversation: (taskId) => createConversation(deps, load, scope(), taskId),
+    startBare: (taskId) => startBare(deps, load, scope(), taskId),
     discardConversation: (taskId) => discardConversation(deps, load, scope(), taskId),
   };
 }

@@ -1,9 +1,10 @@
 /** Starts whose agent-server costs nothing: what Callboard, Temporal and PostgreSQL take for one, and for fifty at once. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startTasksOf } from '../../cli/client/start-stream.js';
+import { required } from '../../tests/support/environment.js';
 import type { Product } from '../../tests/support/product.js';
 import { duration, range, type Measure } from '../measure.js';
-import { processorSeconds } from '../processes.js';
+import { processorSeconds, processorSecondsOfAll, processWith } from '../processes.js';
 import { median, percentile } from '../statistics.js';
 
 const AT_ONCE = 50;
@@ -11,19 +12,44 @@ const SINGLE = 10;
 /** As long as a deletion of so many may take, in milliseconds. */
 const CLEAN_MS = 120_000;
 
-/** POST → READY in milliseconds, or null when it failed. */
-async function start(product: Product): Promise<number | null> {
+/** POST → READY in milliseconds, or why it failed. */
+async function start(product: Product): Promise<number | string> {
   const began = performance.now();
   const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: '{}',
   });
-  if (!response.ok || !response.body) return null;
-  let last = '';
-  for await (const task of startTasksOf(response.body)) last = task.status;
-  return last === 'READY' ? performance.now() - began : null;
+  if (!response.ok || !response.body) return `HTTP ${response.status}: ${await response.text()}`;
+  let last: { status: string; detail?: string | null } = { status: 'nothing' };
+  for await (const task of startTasksOf(response.body)) last = task;
+  return last.status === 'READY'
+    ? performance.now() - began
+    : `${last.status}: ${last.detail ?? 'no detail'}`;
 }
+
+/** Processor seconds so far, by whom. */
+function usedBy(product: Product): Record<string, number> {
+  const engines = required('TEST_ENGINES_DIRECTORY');
+  return {
+    API: processorSeconds(product.api.child.pid),
+    worker: processorSeconds(product.worker.child.pid),
+    Temporal: processorSecondsOfAll(processWith('start-dev', engines)),
+    PostgreSQL: processorSecondsOfAll(processWith('postgres', engines)),
+    bench: processorSeconds(undefined),
+  };
+}
+
+/** Milliseconds of processor time a start, by whom. */
+const perStart = (before: Record<string, number>, after: Record<string, number>): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(after).map(([who, seconds]) => [who, ((seconds - (before[who] ?? 0)) * 1_000) / AT_ONCE]),
+  );
+
+const textOf = (runs: readonly Record<string, number>[]): string =>
+  Object.keys(runs[0] ?? {})
+    .map((who) => `${who} ${median(runs.map((run) => run[who] ?? 0)).toFixed(0)} ms`)
+    .join(', ');
 
 /** Deletes all sandboxes and waits until their actors have ended: what is left would be measured with the next run. */
 async function clean(product: Product): Promise<void> {
@@ -49,26 +75,25 @@ export const lightStarts: Measure = {
     const singles: number[] = [];
     for (let run = 0; run < SINGLE; run++) {
       const took = await start(product);
-      if (took === null) throw new Error('a start failed');
+      if (typeof took === 'string') throw new Error(`a start failed: ${took}`);
       singles.push(took);
     }
     await clean(product);
     const rates: number[] = [];
     const p95s: number[] = [];
-    const processor = { api: [] as number[], worker: [] as number[] };
+    const processor: Record<string, number>[] = [];
     let failed = 0;
     for (let run = 1; run <= runs; run++) {
-      const api = processorSeconds(product.api.child.pid);
-      const worker = processorSeconds(product.worker.child.pid);
+      const before = usedBy(product);
       const began = performance.now();
       const took = await Promise.all(Array.from({ length: AT_ONCE }, () => start(product)));
       rates.push((AT_ONCE * 1_000) / (performance.now() - began));
-      const ended = took.filter((time) => time !== null);
+      const ended = took.filter((time) => typeof time === 'number');
+      for (const reason of took) if (typeof reason === 'string') note(`a start failed: ${reason}`);
       failed += AT_ONCE - ended.length;
       p95s.push(percentile(ended, 0.95));
-      processor.api.push(((processorSeconds(product.api.child.pid) - api) * 1_000) / AT_ONCE);
-      processor.worker.push(((processorSeconds(product.worker.child.pid) - worker) * 1_000) / AT_ONCE);
-      note(`${AT_ONCE} starts: ${rates.at(-1)?.toFixed(1) ?? ''}/s`);
+      processor.push(perStart(before, usedBy(product)));
+      note(`${AT_ONCE} starts: ${rates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(processor.slice(-1))}`);
       await clean(product);
     }
     const rate = median(rates);
@@ -84,7 +109,7 @@ export const lightStarts: Measure = {
       {
         measure: `${AT_ONCE} concurrent starts on a light agent-server`,
         value: `${rate.toFixed(1)} starts/s, p95 ${duration(median(p95s))}, ${failed} failed`,
-        detail: `${range(rates, (value) => value.toFixed(1))}; processor time a start: API ${median(processor.api).toFixed(0)} ms, worker ${median(processor.worker).toFixed(0)} ms`,
+        detail: `${range(rates, (value) => value.toFixed(1))}; processor time a start: ${textOf(processor)}`,
         bar: '≥ 20 starts/s, p95 ≤ 3 s, none failed',
         met: rate >= 20 && median(p95s) <= 3_000 && failed === 0,
         python: 'SQLite 2.3/s with 19 of 50 failed; PostgreSQL 7.8/s, p95 6.4 s',

@@ -68,6 +68,21 @@ describe('a start without a repository', () => {
     expect(callbacks.map(({ processorKind }) => processorKind)).toEqual(['SetTitleCallbackProcessor']);
   });
 
+  it('passes its phases in one step, and goes on where it stands when that is tried again', async () => {
+    const start = await fixture.stage({ request: { initial_message: message('Create hello.txt') } });
+    const conversation = { conversationId: start.conversationId };
+    expect(await fixture.activities().startBare(start.taskId)).toEqual(conversation);
+    await bench.finished(start.conversationId);
+    // What the agent has made since is no setup script of a project.
+    await mkdir(join(start.workingDirectory, '.openhands'), { recursive: true });
+    await writeFile(join(start.workingDirectory, '.openhands/setup.sh'), 'exit 1\n');
+    expect(await fixture.activities({ attempt: 2 }).startBare(start.taskId)).toEqual(conversation);
+    expect(await bench.userMessages(start.conversationId)).toBe(1);
+    const task = await fixture.startTasks.read(start.taskId);
+    expect(task).toMatchObject({ status: 'STARTING_CONVERSATION', agentServerUrl: fixture.handle.url });
+    expect((await fixture.conversations.read(start.conversationId))?.sandboxId).toBe(start.sandboxId);
+  });
+
   it('honours what is there already in a sandbox that was given', async () => {
     const start = await fixture.stage();
     await mkdir(join(start.workingDirectory, '.openhands'), { recursive: true });
@@ -78,6 +93,7 @@ describe('a start without a repository', () => {
     });
     const { repository, setup } = await prepare(given, fixture.activities());
     expect(repository).toEqual({ hasSetupScript: true, hasPreCommitHook: false });
+    expect(await fixture.activities().startBare(given.taskId)).toEqual({ found: repository });
     expect(setup).toEqual({ exitCode: 0 });
     expect(await readFile(join(start.workingDirectory, 'ran.txt'), 'utf8')).toBe('done\n');
     expect(await exists(join(start.workingDirectory, '.git'))).toBe(true);

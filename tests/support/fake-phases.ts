@@ -24,6 +24,8 @@ export class FakePhases {
   calls: string[] = [];
   failing: Partial<Record<string, Error>> = {};
   isNew = true;
+  /** No repository is selected. */
+  isBare = false;
   repository = { hasSetupScript: true, hasPreCommitHook: true };
   hanging: string | null = null;
 
@@ -46,7 +48,8 @@ export class FakePhases {
     },
     chooseSandbox: (taskId: string) => {
       this.steps.get(taskId)?.push({ status: 'WAITING_FOR_SANDBOX', fields: { sandboxId: `box-${taskId}` } });
-      return this.phase('chooseSandbox', taskId, { id: `box-${taskId}`, isNew: this.isNew });
+      const { isNew, isBare } = this;
+      return this.phase('chooseSandbox', taskId, { id: `box-${taskId}`, isNew, isBare });
     },
     advanceStartTask: async (taskId: string, status: StartStatus, fields?: object) =>
       void this.steps.get(taskId)?.push({ status, ...(fields ? { fields } : {}) }),
@@ -61,6 +64,15 @@ export class FakePhases {
         agentServerUrl: 'http://127.0.0.1:1',
         conversationId: 'c0ffee',
       }),
+    startBare: async (taskId: string) => {
+      const steps = this.steps.get(taskId);
+      steps?.push({ status: 'PREPARING_REPOSITORY' });
+      const { hasSetupScript, hasPreCommitHook } = this.repository;
+      if (hasSetupScript || hasPreCommitHook)
+        return this.phase('startBare', taskId, { found: this.repository });
+      for (const status of STATUSES_OF_A_START.slice(3, 7)) steps?.push({ status });
+      return this.phase('startBare', taskId, { conversationId: 'c0ffee' });
+    },
     releaseSandbox: async (sandboxId: string) => void this.calls.push(`releaseSandbox ${sandboxId}`),
     discardConversation: async (taskId: string) => void this.calls.push(`discardConversation ${taskId}`),
   };

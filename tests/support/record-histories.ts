@@ -143,6 +143,11 @@ await record('startConversation--bare', async (id) => {
   phases.repository = { hasSetupScript: false, hasPreCommitHook: false };
   return start(id);
 });
+await record('startConversation--in-one-step', async (id) => {
+  phases.isBare = true;
+  return start(id);
+});
+phases.isBare = false;
 await record('startConversation--error', async (id) => {
   phases.failing = { prepareRepository: ApplicationFailure.nonRetryable('git clone failed', 'CloneFailed') };
   return start(id);

@@ -29,7 +29,7 @@ describe('a start', () => {
   });
   beforeEach(() => {
     phases = fakes;
-    Object.assign(phases, { failing: {}, isNew: true, hanging: null, calls: [] });
+    Object.assign(phases, { failing: {}, isNew: true, isBare: false, hanging: null, calls: [] });
     phases.repository = { hasSetupScript: true, hasPreCommitHook: true };
   });
   afterAll(async () => {
@@ -80,6 +80,46 @@ describe('a start', () => {
     expect(phases.calls.map((call) => call.split(' ')[0])).not.toContain('runSetupScript');
     expect(phases.calls.map((call) => call.split(' ')[0])).not.toContain('installGitHooks');
   });
+
+  it('without repository passes its short phases in one step, for at most 27 events and 8 kB', async () => {
+    Object.assign(phases, { isBare: true, repository: { hasSetupScript: false, hasPreCommitHook: false } });
+    const taskId = randomUUID();
+    const handle = await accept(taskId);
+    await handle.result();
+    expect(statuses(taskId)).toEqual(STATUSES_OF_A_START);
+    expect(last(taskId)?.fields).toEqual({ appConversationId: 'c0ffee' });
+    expect(phases.calls.map((call) => call.split(' ')[0])).toEqual([
+      'chooseSandbox',
+      'awaitSandbox',
+      'startBare',
+    ]);
+    const { historyLength, historySize } = await handle.describe();
+    expect(historyLength).toBeLessThanOrEqual(27);
+    expect(historySize).toBeLessThanOrEqual(8_000);
+  });
+
+  it('without repository in a directory that holds a setup script runs it, in a step of its own', async () => {
+    phases.isBare = true;
+    const taskId = randomUUID();
+    await (await accept(taskId)).result();
+    expect(statuses(taskId)).toEqual(STATUSES_OF_A_START);
+    expect(phases.calls).toContain(`runSetupScript ${taskId}`);
+    expect(phases.calls).not.toContain(`prepareRepository ${taskId}`);
+  });
+
+  it.each([true, false])(
+    'without repository that fails removes its conversation, and its own sandbox (own: %s)',
+    async (isNew) => {
+      const failing = { startBare: ApplicationFailure.nonRetryable('the agent-server refused', 'Refused') };
+      const repository = { hasSetupScript: false, hasPreCommitHook: false };
+      Object.assign(phases, { isBare: true, isNew, failing, repository });
+      const taskId = randomUUID();
+      await expect((await accept(taskId)).result()).rejects.toThrow();
+      expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'the agent-server refused' } });
+      expect(phases.calls).toContain(`discardConversation ${taskId}`);
+      expect(phases.calls.includes(`releaseSandbox box-${taskId}`)).toBe(isNew);
+    },
+  );
 
   it('that fails ends in ERROR with the reason, and gives back the sandbox it had made', async () => {
     phases.failing = {

@@ -1,0 +1,44 @@
+/** A start without repository: its phases are short, so that they are one step, with all of their statuses. */
+import { START_STATUSES, type StartStatus } from '../../contract/start-task.js';
+import type { ActivityScope } from './activity-scope.js';
+import { createConversation } from './conversation.js';
+import { withOwnTries } from './own-tries.js';
+import { prepareRepository, type PreparedRepository } from './repository.js';
+import { loadSkills } from './skills.js';
+import type { StartPreparationDeps } from './start-deps.js';
+import { remembered, type StartLoader } from './start-loader.js';
+
+/** The conversation of a start; or, before anything of it, what the directory turned out to hold. */
+export type BareStart = { conversationId: string } | { found: PreparedRepository };
+
+/**
+ * Goes from PREPARING_REPOSITORY to the conversation on the agent-server; each status is stored and announced before its
+ * work begins. Tried again, it goes on where the statuses stand. What takes its time (a setup script, a hook) is left to
+ * steps of their own.
+ */
+export async function startBare(
+  deps: StartPreparationDeps,
+  load: StartLoader,
+  scope: ActivityScope,
+  taskId: string,
+): Promise<BareStart> {
+  const { startTasks } = deps;
+  const loadOnce = remembered(() => load(taskId));
+  const { task, sandbox } = await loadOnce();
+  // Once the conversation may have begun, what lies in its directory is its own.
+  if (isBefore(task.status, 'RUNNING_SETUP_SCRIPT')) {
+    await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
+    const found = await withOwnTries(scope, (attempt) => prepareRepository(deps, loadOnce, attempt, taskId));
+    if (found.hasSetupScript || found.hasPreCommitHook) return { found };
+  }
+  await startTasks.passThrough(taskId, ['RUNNING_SETUP_SCRIPT', 'SETTING_UP_GIT_HOOKS', 'SETTING_UP_SKILLS']);
+  const skills = await loadSkills(deps, loadOnce, scope, taskId);
+  scope.signal.throwIfAborted();
+  const { agentServerUrl } = sandbox;
+  await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], { agentServerUrl });
+  const { conversationId } = await createConversation(deps, loadOnce, scope, taskId, skills);
+  return { conversationId };
+}
+
+const isBefore = (status: StartStatus, other: StartStatus): boolean =>
+  START_STATUSES.indexOf(status) < START_STATUSES.indexOf(other);
