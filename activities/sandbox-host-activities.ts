@@ -1,5 +1,6 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
+import type { Logger } from 'pino';
 import type { AgentServerClient } from '../agent-server/client.js';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { purposes, type Vault } from '../identity/vault.js';
@@ -9,6 +10,7 @@ import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
 import type { SandboxAgents } from './sandbox-agents.js';
+import { warmUp } from './sandbox-warm-up.js';
 import type { createSandboxSleepActivities } from './sandbox-sleep-activities.js';
 
 export interface SandboxHostDeps {
@@ -28,8 +30,11 @@ export interface SandboxHostDeps {
   environment: Record<string, string>;
   /** How long a boot may show no progress, in milliseconds. */
   startupTimeoutMs: number;
-  log: { info(fields: object, message: string): void };
-  createClient: (target: { baseUrl: string; sessionApiKey: string }) => Pick<AgentServerClient, 'serverInfo'>;
+  log: Pick<Logger, 'info' | 'warn'>;
+  createClient: (target: {
+    baseUrl: string;
+    sessionApiKey: string;
+  }) => Pick<AgentServerClient, 'serverInfo' | 'skills' | 'rehearseStart'>;
 }
 
 /** Where a boot ended: here, or it has to go on at the host that claimed the sandbox before. */
@@ -138,6 +143,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       secretKey,
       webhookBaseUrl: deps.webhookBaseUrl,
       environment: deps.environment,
+      isAhead: row.warmSince !== null,
     });
     await sandboxes.recordHandle(sandboxId, { handle: { ...handle } });
     heartbeat({ phase: 'booting', port: handle.port });
@@ -163,6 +169,13 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       revision,
     });
     watcher.watch(sandboxId, handle, 'running');
+    // It may be given away meanwhile: then it is a step or two less warm.
+    if (row.warmSince !== null) {
+      warmUp(deps.createClient({ baseUrl: handle.url, sessionApiKey }), handle.workingDirectory).catch(
+        (err: unknown) =>
+          deps.log.warn({ err, sandboxId }, 'a sandbox that is kept warm could not be warmed up'),
+      );
+    }
     return thingOf(handle);
   };
 

@@ -77,6 +77,22 @@ export function conversationCalls(transport: Transport) {
       return { created: answer.status === 201, conversation: transport.read(call, answer, ConversationInfo) };
     },
 
+    /**
+     * Has the server read an agent as a start request has it, and refuse the request: its id is none. Nothing comes of
+     * it but that the first real one finds loaded what it needs.
+     */
+    async rehearseStart(agent: Record<string, unknown>, options: CallOptions = {}): Promise<void> {
+      const body = { conversation_id: 'no id', agent };
+      await transport.send({
+        method: 'POST',
+        path: '/api/conversations',
+        body,
+        idempotent: true,
+        accept: [422],
+        ...options,
+      });
+    },
+
     /** One conversation, or null if the server does not know it. */
     async conversation(id: string, options: CallOptions = {}): Promise<ConversationInfo | null> {
       const call: Call = { method: 'GET', path: pathOf(id), idempotent: true, accept: [404], ...options };

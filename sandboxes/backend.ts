@@ -15,6 +15,8 @@ export interface SandboxLaunch {
   webhookBaseUrl: string;
   /** Further variables for the agent-server (`LLM_*`, `OH_AGENT_SERVER_ENV`, …). */
   environment: Record<string, string>;
+  /** Nobody waits for it yet: its boot may take longer for the sake of what comes afterwards. */
+  isAhead?: boolean;
 }
 
 /** Identity of a launched thing, enough to find it again after any restart of ours. Plain JSON, kept in SQL. */

@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startupArguments, WARM_UP } from './agent-server-startup.js';
 import { SandboxRefusal } from './backend.js';
 import type { SandboxBackend, SandboxCondition, SandboxHandle, SandboxLaunch } from './backend.js';
 import { isPortFree } from './ports.js';
@@ -87,11 +88,14 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
       url: `http://${host}:${port}`,
       workingDirectory: paths.project,
     };
+    const startup = await startupArguments(argv);
+    const warmUp: Record<string, string> =
+      launch.isAhead === true && startup.length > 0 ? { [WARM_UP]: '1' } : {};
     const start = () =>
       startShell({
-        argv: [...argv, '--host', address, '--port', String(port)],
+        argv: [...argv, ...startup, '--host', address, '--port', String(port)],
         paths,
-        environment: environmentOf(launch, paths, process.env),
+        environment: { ...environmentOf(launch, paths, process.env), ...warmUp },
         configuration: configurationOf(launch),
         rest,
       });

@@ -52,7 +52,7 @@ try {
 for (const room of rooms) {
   if (!existsSync(join(root, room))) continue;
   for (const file of files(join(root, room))) {
-    if (['.ts', '.md'].includes(extname(file))) continue;
+    if (['.ts', '.md', '.pyc'].includes(extname(file))) continue;
     const target = join(dist, relative(root, file));
     mkdirSync(dirname(target), { recursive: true });
     copyFileSync(file, target);
