@@ -24,8 +24,7 @@ const UNPACKERS: Readonly<Record<string, () => NodeJS.ReadWriteStream & Readable
  * @throws {HttpError} 400 not complete, 408 too slow, 413 too large, 415 packed in an unknown way; or what `take` throws
  */
 export async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
-  const tooLarge = new HttpError(413, `The request body is too large. The limit is ${limits.bytes} bytes.`);
-  if (Number(request.headers['content-length'] ?? 0) > limits.bytes) throw tooLarge;
+  if (Number(request.headers['content-length'] ?? 0) > limits.bytes) throw tooLarge(limits.bytes);
   const source = unpacked(request);
   const pieces: Buffer[] = [];
   let length = 0;
@@ -36,7 +35,7 @@ export async function readBody(request: IncomingMessage, limits: BodyLimits): Pr
       source.on('data', (piece: Buffer) => {
         try {
           length += piece.length;
-          if (length > limits.bytes) throw tooLarge;
+          if (length > limits.bytes) throw tooLarge(limits.bytes);
           limits.take(piece.length);
           pieces.push(piece);
         } catch (error) {
@@ -69,6 +68,9 @@ function unpacked(request: IncomingMessage): Readable {
   if (!unpacker) throw new HttpError(415, 'The content encoding of the request body is not supported.');
   return request.pipe(unpacker);
 }
+
+const tooLarge = (limit: number): HttpError =>
+  new HttpError(413, `The request body is too large. The limit is ${limit} bytes.`);
 
 const incomplete = (): HttpError => new HttpError(400, 'The request body is not complete.');
 

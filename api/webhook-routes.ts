@@ -187,9 +187,10 @@ async function residence(
   return found;
 }
 
+const ConversationPath = z.object({ conversation_id: HexUuid });
+
 function conversationIdOf(text: string | undefined): string {
-  const parsed = validated(z.object({ conversation_id: HexUuid }), 'path', { conversation_id: text });
-  return parsed?.conversation_id ?? '';
+  return validated(ConversationPath, 'path', { conversation_id: text })?.conversation_id ?? '';
 }
 
 /** Every kind is taken; an element without id or kind is not an event (contract 6.3). */

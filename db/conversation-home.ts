@@ -1,4 +1,4 @@
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { ConversationHome } from './conversation-repository.js';
 import type { Database } from './database.js';
 import { conversations, startRequests, startTasks } from './schema/index.js';
@@ -11,18 +11,24 @@ export type Residence = 'here' | 'deleted' | 'unknown' | 'elsewhere';
 
 /** Tells what a sandbox may report on (contract 6.1). */
 export class ConversationResidence {
-  constructor(private readonly database: Database) {}
+  /** Made once: it is asked for every webhook, and making it takes longer than asking. */
+  readonly #home;
 
-  /** Also a conversation that is only being started belongs to the owner, and the sandbox, of its start. */
-  async of(conversationId: string, sandbox: ConversationHome): Promise<Residence> {
-    const [row] = await this.database
+  constructor(private readonly database: Database) {
+    this.#home = database
       .select({
         sandboxId: conversations.sandboxId,
         owner: conversations.createdByUserId,
         deletedAt: conversations.deletedAt,
       })
       .from(conversations)
-      .where(eq(conversations.id, conversationId));
+      .where(eq(conversations.id, sql.placeholder('id')))
+      .prepare('conversation_residence');
+  }
+
+  /** Also a conversation that is only being started belongs to the owner, and the sandbox, of its start. */
+  async of(conversationId: string, sandbox: ConversationHome): Promise<Residence> {
+    const [row] = await this.#home.execute({ id: conversationId });
     if (row) {
       if (row.sandboxId !== sandbox.id || row.owner !== sandbox.createdByUserId) return 'elsewhere';
       return row.deletedAt ? 'deleted' : 'here';

@@ -1,7 +1,8 @@
 /** The file system as the event store uses it: few operations, each of which a test can make fail or cut off. */
-import { close, fdatasync, fsync, open, readFile, writeFile } from 'node:fs';
-import { mkdir, opendir, rename, rm, stat } from 'node:fs/promises';
+import { close, constants, fsync, open, rename, write } from 'node:fs';
+import { mkdir, opendir, rm, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { FileReader } from './file-reader.js';
 
 /** Every method but those that say otherwise throws the system error (`ENOSPC`, `EIO`, …). */
 export interface EventDisk {
@@ -30,26 +31,28 @@ const plain = {
   open: promisify(open),
   close: promisify(close),
   fsync: promisify(fsync),
-  fdatasync: promisify(fdatasync),
-  readFile: promisify(readFile),
-  writeFile: promisify(writeFile),
+  rename: promisify(rename),
 };
+
+/** A new file, each write of which returns when its bytes, and the length of the file, are on the disk. */
+const NEW_SYNCED = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DSYNC;
+
+const reader = new FileReader();
 
 /** The disk of this machine. */
 export const systemDisk: EventDisk = {
   makeDirectory: (path) => mkdir(path, { recursive: true }),
 
   async writeNew(path, content) {
-    const file = await plain.open(path, 'wx', 0o600);
+    const file = await plain.open(path, NEW_SYNCED, 0o600);
     try {
-      await plain.writeFile(file, content, 'utf8');
-      await plain.fdatasync(file); // the size is part of it; times are not needed
+      await writeAll(file, Buffer.from(content, 'utf8'));
     } finally {
       await plain.close(file);
     }
   },
 
-  rename,
+  rename: plain.rename,
 
   async syncDirectory(path) {
     const directory = await plain.open(path, 'r');
@@ -60,7 +63,7 @@ export const systemDisk: EventDisk = {
     }
   },
 
-  read: (path) => unlessMissing(() => plain.readFile(path, 'utf8')),
+  read: (path) => reader.read(path),
 
   async *names(path) {
     const directory = await unlessMissing(() => opendir(path, { bufferSize: 1_000 }));
@@ -73,6 +76,17 @@ export const systemDisk: EventDisk = {
   // Something may still be written there: what has come meanwhile is removed as well.
   removeTree: (path) => rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 20 }),
 };
+
+/** Writes all bytes; a disk that is nearly full takes a part of them before it refuses the rest. */
+async function writeAll(file: number, bytes: Buffer): Promise<void> {
+  for (let written = 0; written < bytes.length;) {
+    written += await new Promise<number>((resolve, reject) => {
+      write(file, bytes, written, bytes.length - written, null, (error, count) =>
+        error ? reject(error) : resolve(count),
+      );
+    });
+  }
+}
 
 /** The file or directory is not there. */
 export const isMissing = (error: unknown): boolean =>

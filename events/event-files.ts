@@ -1,7 +1,7 @@
 /** The event files themselves: the authority over what was said and done in a conversation. */
 import pLimit from 'p-limit';
 import { randomUUID } from 'node:crypto';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { systemDisk, type EventDisk } from './event-disk.js';
 
 export interface EventFile {
@@ -11,7 +11,7 @@ export interface EventFile {
   content: string;
 }
 
-/** Files written or read at a time, over all conversations of the process. */
+/** Files written at a time, over all conversations of the process. */
 const OPEN_FILES = 32;
 /** Conversations remembered as having a durable directory. */
 const REMEMBERED = 10_000;
@@ -45,8 +45,8 @@ export class EventFiles {
     const directory = this.#directoryOf(conversationId);
     await this.disk.makeDirectory(directory);
     const staged = files.map(({ name, content }) => ({
-      temporary: join(directory, `.${randomUUID()}${TEMPORARY}`),
-      target: join(directory, fileNameOnly(name)),
+      temporary: `${directory}${sep}.${randomUUID()}${TEMPORARY}`,
+      target: `${directory}${sep}${fileNameOnly(name)}`,
       content,
     }));
     try {
@@ -69,9 +69,8 @@ export class EventFiles {
   }
 
   /** The content of a file; null when there is no such file (any more). */
-  read(conversationId: string, name: string): Promise<string | null> {
-    const path = join(this.#directoryOf(conversationId), fileNameOnly(name));
-    return this.#limit(() => this.disk.read(path));
+  async read(conversationId: string, name: string): Promise<string | null> {
+    return this.disk.read(`${this.#directoryOf(conversationId)}${sep}${fileNameOnly(name)}`);
   }
 
   /** Whether the conversation has a directory: where it has none, a missing file may be a disk that is not mounted. */
@@ -131,7 +130,7 @@ export class EventFiles {
   #directoryOf(conversationId: string): string {
     if (!CONVERSATION_ID.test(conversationId))
       throw new Error('a conversation id is 32 lower-case hex digits');
-    return join(this.#root, conversationId);
+    return `${this.#root}${sep}${conversationId}`;
   }
 
   /** Made once per process; tried again after a failure. */

@@ -34,12 +34,15 @@ export interface IngestCommitDeps {
   database: Database;
 }
 
+/** Commits at a time: while one waits for the disk, the other one's events are taken in. */
+const LANES = 2;
+
 /** Transactions at a time for conversations that somebody else holds: they must not take every connection of the pool. */
 const PARALLEL_WAITS = 4;
 
 /**
  * Makes written events durable and adds them to the index. Whatever arrives while one commit is under way shares the
- * next: one transaction for all, and one directory sync per conversation. A conversation that is held by somebody else,
+ * next of its lane: one transaction for all, and one directory sync per conversation. A conversation that is held by somebody else,
  * or whose events the database does not take, is committed by itself and holds up nobody.
  */
 export function createIngestCommit({ files, index, database }: IngestCommitDeps) {
@@ -47,7 +50,7 @@ export function createIngestCommit({ files, index, database }: IngestCommitDeps)
   const alone = groupCommit((conversationId: string, batches: readonly ArrivedEvent[][]) =>
     waits(async () => finished(conversationId, batches, await commitAlone(conversationId, batches.flat()))),
   );
-  const together = groupCommit((_key: string, arrivals: readonly Arrival[]) => commitAll(arrivals));
+  const together = groupCommit((_lane: string, arrivals: readonly Arrival[]) => commitAll(arrivals));
 
   async function commitAll(arrivals: readonly Arrival[]): Promise<PromiseLike<IngestResult>[]> {
     const batches = new Map<string, ArrivedEvent[][]>();
@@ -164,8 +167,11 @@ export function createIngestCommit({ files, index, database }: IngestCommitDeps)
 
   /** Makes events of a conversation durable, visible and queued for callbacks; their files have been written. */
   return (conversationId: string, events: ArrivedEvent[]): Promise<IngestResult> =>
-    together('all', { conversationId, events });
+    together(laneOf(conversationId), { conversationId, events });
 }
+
+/** Always the same of a conversation, whose batches are committed in their order. */
+const laneOf = (conversationId: string): string => String(parseInt(conversationId.slice(-4), 16) % LANES);
 
 /** Those of the conversations that are marked as deleted. */
 async function deletedOf(tx: Executor, conversationIds: readonly string[]): Promise<string[]> {
