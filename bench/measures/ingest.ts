@@ -3,8 +3,8 @@
  *
  * Batches of ten events of 1.5 kB, eight at a time, each to a conversation of its own. Bare files are written under a
  * temporary name, synced and renamed, and their directory is synced per batch: what any store of files has to do. They lie
- * beside the events and stay until the end: ext4 passes over what was deleted within minutes whenever it makes a file, at
- * up to ten times the cost, which would fall on whoever comes next.
+ * beside the events, on the same file system, and stay until the end: nobody is measured while the disk cleans up after
+ * the one before.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, rename } from 'node:fs/promises';
