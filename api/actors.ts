@@ -53,6 +53,8 @@ export interface OrderedSandbox {
 export interface ActorDeadlines {
   /** Until an actor has taken something on. */
   accept: number;
+  /** Until a start is stored: of many at once on a busy machine the last one waits for all others, and is no failure. */
+  start: number;
   /** Until an order has been carried out; afterwards the actor goes on alone. */
   obey: number;
 }
@@ -94,7 +96,12 @@ export function createActors(
   client: Pick<Client, 'workflow' | 'withDeadline'>,
   { taskQueue = TASK_QUEUE, deadlines }: ActorSettings = {},
 ): Actors {
-  const limits: ActorDeadlines = { accept: 10_000, obey: 15_000, ...deadlines };
+  const limits: ActorDeadlines = {
+    accept: 10_000,
+    start: deadlines?.accept ?? 25_000,
+    obey: 15_000,
+    ...deadlines,
+  };
 
   const within = <Result>(ms: number, call: () => Promise<Result>): Promise<Result> =>
     client.withDeadline(Date.now() + ms, call);
@@ -150,7 +157,7 @@ export function createActors(
     async startConversation(taskId, userId) {
       const input: StartConversationInput = { taskId };
       try {
-        await within(limits.accept, () =>
+        await within(limits.start, () =>
           client.workflow.executeUpdateWithStart(acceptedUpdate, {
             updateId: taskId,
             startWorkflowOperation: new WithStartWorkflowOperation(START_CONVERSATION_WORKFLOW, {

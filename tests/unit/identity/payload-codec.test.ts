@@ -1,5 +1,8 @@
-import { defaultPayloadConverter } from '@temporalio/common';
+import { defaultPayloadConverter, type Payload } from '@temporalio/common';
+import proto from '@temporalio/proto';
+import { CompactEncrypt, compactDecrypt } from 'jose';
 import { describe, expect, it } from 'vitest';
+import { DerivedKeys } from '../../../identity/key-ring.js';
 import { keyIdOfPayload, PayloadEncryption, PayloadLocked } from '../../../identity/payload-codec.js';
 
 const older = { id: 'older', secret: new Uint8Array(32).fill(1) };
@@ -54,6 +57,46 @@ describe('the payload codec', () => {
     };
     await expect(decode(changed, older)).rejects.toThrow(PayloadLocked);
     await expect(decode({ ...encrypted, data: new Uint8Array() }, older)).rejects.toThrow(PayloadLocked);
+  });
+
+  describe('is JWE as others make and read it', () => {
+    const encoder = new TextEncoder();
+    const sealed = async (header: object): Promise<Payload> => {
+      const { key } = await new DerivedKeys([newer], 'callboard temporal payload', 'encrypt').newest();
+      const own = new PayloadEncryption([newer]);
+      const [{ metadata } = {}] = await own.encode([payloadOf(null)]);
+      const text = proto.temporal.api.common.v1.Payload.encode(payloadOf('by others')).finish();
+      const jwe = await new CompactEncrypt(text)
+        .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: 'newer', ...header })
+        .encrypt(key);
+      return { metadata, data: encoder.encode(jwe) };
+    };
+
+    it('so that histories from before are opened', async () => {
+      const [opened] = await new PayloadEncryption([newer]).decode([await sealed({})]);
+      expect(valueOf(opened!)).toBe('by others');
+    });
+
+    it('so that others open what is made here', async () => {
+      const { key } = await new DerivedKeys([newer], 'callboard temporal payload', 'encrypt').newest();
+      const [encrypted] = await new PayloadEncryption([newer]).encode([payloadOf('made here')]);
+      const { plaintext } = await compactDecrypt(encrypted!.data!, key);
+      expect(valueOf(proto.temporal.api.common.v1.Payload.decode(plaintext))).toBe('made here');
+    });
+
+    it('and one with another header is refused', async () => {
+      const codec = new PayloadEncryption([newer]);
+      await expect(codec.decode([await sealed({ cty: 'json' })])).rejects.toThrow(PayloadLocked);
+    });
+
+    it.each(['tag', 'iv'])('and one with a shortened %s is refused', async (part) => {
+      const { metadata, data } = await sealed({});
+      const parts = Buffer.from(data!).toString().split('.');
+      const at = part === 'tag' ? 4 : 2;
+      parts[at] = parts[at]!.slice(0, 8);
+      const shortened = { metadata, data: encoder.encode(parts.join('.')) };
+      await expect(new PayloadEncryption([newer]).decode([shortened])).rejects.toThrow(PayloadLocked);
+    });
   });
 
   it('encrypts the same value differently each time', async () => {
