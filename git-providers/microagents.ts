@@ -1,7 +1,7 @@
 /** Instructions for agents that a repository brings along, as files with front matter. */
-import { YAMLError, parse } from 'yaml';
 import { z } from 'zod';
 import type { GitProvider } from '../contract/primitives.js';
+import { yaml } from '../contract/yaml.js';
 
 /** Folder of a repository's own instructions. */
 const FOLDER = '.openhands/microagents';
@@ -42,6 +42,7 @@ export function parseMicroagent(text: string): { content: string; triggers: stri
 }
 
 function yamlOf(text: string): unknown {
+  const { parse, YAMLError } = yaml();
   try {
     return parse(text, { maxAliasCount: 10 });
   } catch (error) {
