@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { PassThrough, Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ZipFile } from 'yazl';
+import type { ZipFile } from 'yazl';
 
 export interface ZipEntry {
   name: string;
@@ -20,7 +20,8 @@ export async function streamZip(
   target: Writable,
   modifiedAt: Date,
 ): Promise<void> {
-  const zip = new ZipFile();
+  const yazl = await import('yazl'); // seldom needed, and the process would wait for it to begin
+  const zip = new yazl.ZipFile();
   const output = outputOf(zip);
   const ended = new AbortController();
   const sending = pipeline(output, target).finally(() => ended.abort());
