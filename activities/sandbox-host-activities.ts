@@ -4,10 +4,12 @@ import type { Logger } from 'pino';
 import type { AgentServerClient } from '../agent-server/client.js';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { purposes, type Vault } from '../identity/vault.js';
+import type { KeptFacts } from '../sandboxes/agent-server-facts.js';
 import { SandboxRefusal, thingOf, type SandboxBackend, type SandboxHandle } from '../sandboxes/backend.js';
 import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
+import { createHandshake } from './agent-server-handshake.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
 import type { SandboxAgents } from './sandbox-agents.js';
 import { warmUp } from './sandbox-warm-up.js';
@@ -30,6 +32,8 @@ export interface SandboxHostDeps {
   environment: Record<string, string>;
   /** How long a boot may show no progress, in milliseconds. */
   startupTimeoutMs: number;
+  /** What an earlier worker was told by an agent-server of the same installation. */
+  keptFacts: KeptFacts;
   log: Pick<Logger, 'info' | 'warn'>;
   createClient: (target: {
     baseUrl: string;
@@ -54,12 +58,6 @@ export interface BootOptions {
   revision?: number;
 }
 
-/** What an agent-server tells of itself. */
-interface AgentServerFacts {
-  version: string;
-  usableTools: string[];
-}
-
 /** How often a boot is tried with another port after somebody took the leased one. */
 const PORT_ATTEMPTS = 5;
 /** How long a living agent-server may take to answer before it is replaced, in milliseconds. */
@@ -68,7 +66,7 @@ const SILENCE_MS = 10_000;
 /** What only the machine that owns a sandbox can do. Each may run twice, so each first looks what is there. */
 export function createSandboxHostActivities(deps: SandboxHostDeps) {
   const { hostId, backend, sandboxes, vault, watcher, agents } = deps;
-  const facts = new Map<string, Promise<AgentServerFacts>>();
+  const handshake = createHandshake(deps);
 
   const rowOf = async (sandboxId: string): Promise<SandboxRecord> => {
     const row = await sandboxes.read(sandboxId);
@@ -92,22 +90,6 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       `All ports from ${deps.ports.first} to ${deps.ports.last} are in use: delete sandboxes or widen CALLBOARD_PORT_RANGE.`,
       'NoFreePort',
     );
-  };
-
-  /**
-   * Version and tools of the agent-server, asked once per spec and worker: sandboxes of one spec on one host run the
-   * same installation, and the question costs a fresh agent-server a second of importing.
-   */
-  const handshake = (specId: string, baseUrl: string, sessionApiKey: string): Promise<AgentServerFacts> => {
-    const asked = facts.get(specId);
-    if (asked) return asked;
-    const answer = deps
-      .createClient({ baseUrl, sessionApiKey })
-      .serverInfo()
-      .then((info) => ({ version: info.version ?? 'unknown', usableTools: info.usable_tools ?? [] }));
-    facts.set(specId, answer);
-    answer.catch(() => facts.delete(specId)); // the next sandbox asks again
-    return answer;
   };
 
   /** Thaws what is frozen, and ends what has been silent for too long, so that the launch finds nothing in its way. */
@@ -158,7 +140,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
     });
     deps.log.info({ sandboxId, bootMs: Date.now() - launchedAt }, 'agent-server answers');
-    const { version, usableTools } = await handshake(row.specId, handle.url, sessionApiKey);
+    const { version, usableTools } = await handshake(row, handle.url, sessionApiKey);
     await sandboxes.setStatus(sandboxId, 'RUNNING', {
       handle: { ...handle },
       agentServerUrl: handle.url,

@@ -16,6 +16,7 @@ import type { Config } from '../config/config.js';
 import { SandboxConversations } from '../db/sandbox-conversations.js';
 import { thingOf, type SandboxBackend } from '../sandboxes/backend.js';
 import { createHostWatcher, type HostWatcher } from '../sandboxes/host-watcher.js';
+import { keptFacts } from '../sandboxes/agent-server-facts.js';
 import { createProcessBackend } from '../sandboxes/process-backend.js';
 import type { Core } from './core.js';
 
@@ -44,9 +45,10 @@ const LIVENESS_PATIENCE = 6;
 
 export function openSandboxHost(start: SandboxHostStart): SandboxHost {
   const { config, core, actors, hostId, logger } = start;
+  const command = start.agentServerCommand.join(' ');
   const backend = createProcessBackend({
     rootDirectory: join(config.data.hostDirectory, 'sandboxes'),
-    command: start.agentServerCommand.join(' '),
+    command,
     address: config.sandboxes.address,
     logger,
   });
@@ -70,6 +72,9 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
   const idlePauseMs = config.sandboxes.idlePauseMinutes * 60_000;
   const createClient = createAgentServerClient;
   const agents = createSandboxAgents({ conversations, vault, createClient, logger });
+  const environment = Object.fromEntries(
+    Object.entries(config.agentServer.environment).map(([name, value]) => [name, value.reveal()]),
+  );
   const activities = createSandboxHostActivities({
     hostId,
     backend,
@@ -80,9 +85,12 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     address: config.sandboxes.address,
     ports: config.sandboxes.portRange,
     webhookBaseUrl: `${start.internalUrl}/api/v1/webhooks`,
-    environment: Object.fromEntries(
-      Object.entries(config.agentServer.environment).map(([name, value]) => [name, value.reveal()]),
-    ),
+    environment,
+    keptFacts: keptFacts({
+      file: join(config.data.hostDirectory, 'agent-server.json'),
+      command,
+      environment,
+    }),
     startupTimeoutMs: config.sandboxes.startupTimeoutSeconds * 1000,
     log: logger,
     createClient,

@@ -41,10 +41,11 @@ export async function prepareRepository(
   taskId: string,
 ): Promise<PreparedRepository> {
   const start = await load(taskId);
+  const { selected_repository: repository } = start.task.request;
+  // Without a clone to wait for, the load that counts would only meet this one half-way.
+  if (repository === null) return prepareDirectory(start, scope);
   if (scope.attempt === 1) loadSkillsAhead(deps, start, await start.project());
-  return start.task.request.selected_repository === null
-    ? prepareDirectory(start, scope)
-    : clone(deps, start, start.task.request.selected_repository, scope);
+  return clone(deps, start, repository, scope);
 }
 
 /**

@@ -101,7 +101,6 @@ def load_all():
     browser = BROWSER if any(map(shutil.which, BROWSERS)) else ()
     for name in (*FIRST_CONVERSATION, *browser):
         best_effort(name, importlib.import_module, name)
-    best_effort("certificates", read_certificates)
 
 
 def read_certificates():
@@ -109,6 +108,12 @@ def read_certificates():
     transports.create_ssl_context()
 
 
+def read_ahead():
+    """Reads the certificates beside the imports that follow: OpenSSL lets other threads run meanwhile."""
+    threading.Thread(target=best_effort, args=("certificates", read_certificates), name="callboard-certificates").start()
+
+
 best_effort("sharing certificates", keep_certificates)
+best_effort("certificates", read_ahead)
 if os.environ.pop(WARM_UP, None) == "1":
     warm_up()
