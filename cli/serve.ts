@@ -2,7 +2,6 @@
 import { createLogger, secretsOf } from '../api/log.js';
 import type { Config } from '../config/config.js';
 import { migrateDatabase } from '../db/migrate.js';
-import { startApi } from './api.js';
 import { requireFrontend } from './frontend.js';
 import { createProgress } from './progress.js';
 import { localUrl } from './local-url.js';
@@ -15,7 +14,11 @@ export async function runApi(config: Config): Promise<void> {
   requireFrontend(config);
   const masker = secretsOf(config);
   const logger = createLogger(config.log, { masker });
-  await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });
+  // Loaded here: a worker would carry the whole API for nothing.
+  const [{ startApi }] = await Promise.all([
+    import('./api.js'),
+    migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema }),
+  ]);
   const api = await startApi({ config, databaseUrl, temporalAddress, logger, masker }).catch(
     (err: unknown) => {
       if (err instanceof Error && 'code' in err && err.code === 'EADDRINUSE') {
