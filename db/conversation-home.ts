@@ -11,24 +11,13 @@ export type Residence = 'here' | 'deleted' | 'unknown' | 'elsewhere';
 
 /** Tells what a sandbox may report on (contract 6.1). */
 export class ConversationResidence {
-  /** Made once: it is asked for every webhook, and making it takes longer than asking. */
-  readonly #home;
+  #home: HomeStatement | null = null;
 
-  constructor(private readonly database: Database) {
-    this.#home = database
-      .select({
-        sandboxId: conversations.sandboxId,
-        owner: conversations.createdByUserId,
-        deletedAt: conversations.deletedAt,
-      })
-      .from(conversations)
-      .where(eq(conversations.id, sql.placeholder('id')))
-      .prepare('conversation_residence');
-  }
+  constructor(private readonly database: Database) {}
 
   /** Also a conversation that is only being started belongs to the owner, and the sandbox, of its start. */
   async of(conversationId: string, sandbox: ConversationHome): Promise<Residence> {
-    const [row] = await this.#home.execute({ id: conversationId });
+    const [row] = await (this.#home ??= homeStatement(this.database)).execute({ id: conversationId });
     if (row) {
       if (row.sandboxId !== sandbox.id || row.owner !== sandbox.createdByUserId) return 'elsewhere';
       return row.deletedAt ? 'deleted' : 'here';
@@ -49,3 +38,17 @@ export class ConversationResidence {
     return start.status === 'ERROR' ? 'deleted' : 'unknown';
   }
 }
+
+/** Prepared, since it is asked for every webhook, and making it takes longer than asking. */
+const homeStatement = (database: Database) =>
+  database
+    .select({
+      sandboxId: conversations.sandboxId,
+      owner: conversations.createdByUserId,
+      deletedAt: conversations.deletedAt,
+    })
+    .from(conversations)
+    .where(eq(conversations.id, sql.placeholder('id')))
+    .prepare('conversation_residence');
+
+type HomeStatement = ReturnType<typeof homeStatement>;
