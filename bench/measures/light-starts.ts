@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startTasksOf } from '../../cli/client/start-stream.js';
 import { required } from '../../tests/support/environment.js';
 import type { Product } from '../../tests/support/product.js';
+import { openFloor } from '../floor/floor.js';
 import { duration, range, type Measure } from '../measure.js';
 import { processorSeconds, processorSecondsOfAll, processWith } from '../processes.js';
 import { median, percentile } from '../statistics.js';
@@ -79,7 +80,10 @@ export const lightStarts: Measure = {
       singles.push(took);
     }
     await clean(product);
+    const floor = await openFloor(product);
     const rates: number[] = [];
+    const floorRates: number[] = [];
+    const floorProcessor: Record<string, number>[] = [];
     const p95s: number[] = [];
     const processor: Record<string, number>[] = [];
     let failed = 0;
@@ -95,7 +99,14 @@ export const lightStarts: Measure = {
       processor.push(perStart(before, usedBy(product)));
       note(`${AT_ONCE} starts: ${rates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(processor.slice(-1))}`);
       await clean(product);
+      const idle = usedBy(product);
+      floorRates.push(await floor.starts(AT_ONCE));
+      floorProcessor.push(perStart(idle, usedBy(product)));
+      note(
+        `${AT_ONCE} starts that do nothing: ${floorRates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(floorProcessor.slice(-1))}`,
+      );
     }
+    await floor.close();
     const rate = median(rates);
     return [
       {
@@ -113,6 +124,14 @@ export const lightStarts: Measure = {
         bar: '≥ 20 starts/s, p95 ≤ 3 s, none failed',
         met: rate >= 20 && median(p95s) <= 3_000 && failed === 0,
         python: 'SQLite 2.3/s with 19 of 50 failed; PostgreSQL 7.8/s, p95 6.4 s',
+      },
+      {
+        measure: `the floor: ${AT_ONCE} workflows with the steps of these starts, in which nothing is done`,
+        value: `${median(floorRates).toFixed(1)}/s`,
+        detail: `${range(floorRates, (value) => value.toFixed(1))}; processor time each: Temporal ${median(floorProcessor.map((used) => used['Temporal'] ?? 0)).toFixed(0)} ms, worker and client ${median(floorProcessor.map((used) => used['bench'] ?? 0)).toFixed(0)} ms`,
+        bar: '',
+        met: null,
+        python: '',
       },
     ];
   },
