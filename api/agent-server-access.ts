@@ -24,7 +24,7 @@ export type AgentServerCalls = Pick<
 export type ConnectAgentServer = (target: { baseUrl: string; sessionApiKey: string }) => AgentServerCalls;
 
 export interface AgentServerAccessDeps {
-  vault: Pick<Vault, 'open'>;
+  vault: Pick<Vault, 'openKept'>;
   connect: ConnectAgentServer;
   logger: Pick<Logger, 'warn' | 'error'>;
   /** How clients reach an agent-server; directly unless given. */
@@ -52,7 +52,7 @@ export function createAgentServerAccess({
   const sessionKey: AgentServerAccess['sessionKey'] = async ({ id, status, sealedSessionKey }) => {
     if (status !== 'RUNNING' || sealedSessionKey === null) return null;
     try {
-      return await vault.open(purposes.sessionKey(id), sealedSessionKey);
+      return await vault.openKept(purposes.sessionKey(id), sealedSessionKey);
     } catch (error) {
       // One unreadable key must not take a whole list away.
       logger.error({ err: error, sandboxId: id }, 'a session key cannot be decrypted');

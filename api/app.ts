@@ -58,7 +58,8 @@ export function createApp({
   app.set('query parser', false); // routes read the raw query by their schemas
 
   app.use(requestLog(logger));
-  app.use(rememberOrigin);
+  // Nobody asks where the public address is known; keeping it makes every promise dearer.
+  if (server.publicUrl === null) app.use(rememberOrigin);
   app.use(securityHeaders, cacheHeaders);
   app.use(corsHeaders(server.corsOrigins));
   app.use(refuseForeignHost(server));

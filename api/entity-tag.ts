@@ -1,11 +1,11 @@
 /** Answers that pollers need not read again. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Request, Response } from 'express';
 
 /** 200 with the value as JSON and its tag, or 304 without a body to whoever shows that they have it. */
 export function sendUnlessKnown(request: Request, response: Response, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value));
-  const tag = `"${createHash('sha1').update(body).digest('base64url')}"`;
+  const body = JSON.stringify(value);
+  const tag = `"${hash('sha1', body, 'base64url')}"`;
   response.setHeader('ETag', tag);
   if (shownTags(request).has(tag)) {
     response.status(304).end();
@@ -13,8 +13,8 @@ export function sendUnlessKnown(request: Request, response: Response, value: unk
   }
   response.status(200);
   response.setHeader('Content-Type', 'application/json');
-  response.setHeader('Content-Length', body.length);
-  response.end(body);
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.end(body); // as text, so that head and body leave in one piece
 }
 
 /** Tags that proxies have made weak on their way count as the same. */

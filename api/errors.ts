@@ -83,11 +83,11 @@ function bodyReaderAnswer(error: unknown): ErrorAnswer | null {
 
 /** Sends a value as JSON without the charset that Express adds: exactly the reference's content type. */
 export function sendJson(response: Response, status: number, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value));
+  const body = JSON.stringify(value);
   response.status(status);
   response.setHeader('Content-Type', 'application/json');
-  response.setHeader('Content-Length', body.length);
-  response.end(body);
+  response.setHeader('Content-Length', Buffer.byteLength(body));
+  response.end(body); // as text, so that head and body leave in one piece
 }
 
 /** Answers whatever went wrong, and logs what somebody should know of. */

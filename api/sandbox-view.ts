@@ -1,6 +1,6 @@
 import { wireDate } from '../contract/dates.js';
 import type { SandboxInfo } from '../contract/sandbox.js';
-import type { SandboxRecord } from '../db/sandbox-repository.js';
+import type { ListedSandbox } from '../db/sandbox-read-model.js';
 import { isAuthor, type UserContext } from '../identity/user-context.js';
 import type { AgentServerAccess } from './agent-server-access.js';
 
@@ -10,7 +10,7 @@ import type { AgentServerAccess } from './agent-server-access.js';
  */
 export async function sandboxInfo(
   user: UserContext,
-  row: SandboxRecord,
+  row: ListedSandbox,
   agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>,
 ): Promise<SandboxInfo> {
   return {

@@ -13,6 +13,10 @@ export function ownedBy(owner: Column, users: VisibleUsers): SQL | undefined {
     : sql`${owner} = any(${sql.param([...users])}::text[])`;
 }
 
+/** The same of a row that has been read: for statements that answer many callers at a time. */
+export const isOwnedBy = (owner: string | null, users: VisibleUsers): boolean =>
+  users === null || (owner !== null && users.includes(owner));
+
 /** Where a page ended: sort time and id of its last item. */
 export interface Position {
   at: Date;

@@ -1,26 +1,79 @@
-import { and, desc, inArray, isNull, type SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNull, sql, type Placeholder, type SQL } from 'drizzle-orm';
 import type { Database } from './database.js';
 import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
 import type { SandboxRecord } from './sandbox-repository.js';
 import { sandboxes } from './schema/index.js';
 
+/** What a list shows of a sandbox; the key is still encrypted. */
+export type ListedSandbox = Pick<
+  SandboxRecord,
+  'id' | 'createdByUserId' | 'specId' | 'status' | 'sessionApiKey' | 'exposedUrls' | 'createdAt'
+>;
+
+const LISTED = {
+  id: sandboxes.id,
+  createdByUserId: sandboxes.createdByUserId,
+  specId: sandboxes.specId,
+  status: sandboxes.status,
+  sessionApiKey: sandboxes.sessionApiKey,
+  exposedUrls: sandboxes.exposedUrls,
+  createdAt: sandboxes.createdAt,
+};
+
 /** Answers questions about sandboxes from SQL alone; deleted ones are not there, nor those that are nobody's yet. */
 export class SandboxReadModel {
-  constructor(private readonly database: Database) {}
+  /** First pages are polled: their statements are built, read and planned once. */
+  readonly #firstPage;
+
+  constructor(private readonly database: Database) {
+    const limit = sql.placeholder('limit');
+    this.#firstPage = {
+      all: this.#page(undefined, limit).prepare('sandboxes_of_all'),
+      one: this.#page(eq(sandboxes.createdByUserId, sql.placeholder('user')), limit).prepare(
+        'sandboxes_of_one',
+      ),
+      some: this.#page(
+        sql`${sandboxes.createdByUserId} = any(${sql.placeholder('users')}::text[])`,
+        limit,
+      ).prepare('sandboxes_of_some'),
+    };
+  }
 
   /** Newest first. */
   async search(
     users: VisibleUsers,
     page: { limit: number; pageId?: string | undefined },
-  ): Promise<{ records: SandboxRecord[]; nextPageId: string | null }> {
-    const rows = await this.database
-      .select()
-      .from(sandboxes)
-      .where(and(visible(users), after(sandboxes.createdAt, sandboxes.id, decodeCursor(page.pageId), true)))
-      .orderBy(desc(sandboxes.createdAt), desc(sandboxes.id))
-      .limit(page.limit + 1);
+  ): Promise<{ records: ListedSandbox[]; nextPageId: string | null }> {
+    const position = decodeCursor(page.pageId);
+    const rows = position
+      ? await this.#page(
+          and(
+            ownedBy(sandboxes.createdByUserId, users),
+            after(sandboxes.createdAt, sandboxes.id, position, true),
+          ),
+          page.limit + 1,
+        )
+      : await this.#first(users, page.limit + 1);
     const cut = cutPage(rows, page.limit, (row) => ({ at: row.createdAt, id: row.id }));
     return { records: cut.rows, nextPageId: cut.next };
+  }
+
+  async #first(users: VisibleUsers, limit: number): Promise<ListedSandbox[]> {
+    if (users === null) return this.#firstPage.all.execute({ limit });
+    const [user, ...others] = users;
+    if (user === undefined) return [];
+    return others.length === 0
+      ? this.#firstPage.one.execute({ user, limit })
+      : this.#firstPage.some.execute({ users, limit });
+  }
+
+  #page(which: SQL | undefined, limit: number | Placeholder) {
+    return this.database
+      .select(LISTED)
+      .from(sandboxes)
+      .where(and(present, which))
+      .orderBy(desc(sandboxes.createdAt), desc(sandboxes.id))
+      .limit(limit);
   }
 
   /** Sandboxes in the order of `ids`, null for what is missing or not the caller's. */
@@ -29,7 +82,7 @@ export class SandboxReadModel {
     const rows = await this.database
       .select()
       .from(sandboxes)
-      .where(and(visible(users), inArray(sandboxes.id, [...ids])));
+      .where(and(present, ownedBy(sandboxes.createdByUserId, users), inArray(sandboxes.id, [...ids])));
     return alignedTo(ids, rows, (row) => row.id);
   }
 
@@ -41,5 +94,4 @@ export class SandboxReadModel {
 }
 
 /** One condition for search, batch and single reads: they can never disagree. */
-const visible = (users: VisibleUsers): SQL | undefined =>
-  and(isNull(sandboxes.deletedAt), isNull(sandboxes.warmSince), ownedBy(sandboxes.createdByUserId, users));
+const present = and(isNull(sandboxes.deletedAt), isNull(sandboxes.warmSince));

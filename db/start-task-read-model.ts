@@ -1,24 +1,11 @@
-import {
-  and,
-  asc,
-  count,
-  desc,
-  eq,
-  gt,
-  gte,
-  inArray,
-  isNotNull,
-  isNull,
-  notExists,
-  sql,
-  type SQL,
-} from 'drizzle-orm';
+import { and, asc, count, desc, eq, gt, gte, isNotNull, isNull, notExists, sql, type SQL } from 'drizzle-orm';
 import { wireDate } from '../contract/dates.js';
 import { dashedId } from '../contract/ids.js';
 import type { Page } from '../contract/primitives.js';
 import { StartRequest, type EffectiveStartRequest, type StartTask } from '../contract/start-task.js';
+import { askedTogether } from './asked-together.js';
 import type { Database } from './database.js';
-import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
+import { after, cutPage, decodeCursor, isOwnedBy, ownedBy, type VisibleUsers } from './paging.js';
 import { conversations, startRequests, startTasks, startTaskTransitions } from './schema/index.js';
 
 export interface StartTaskFilter {
@@ -52,13 +39,32 @@ type TaskState = Pick<
   | 'createdAt'
 > & { request: EffectiveStartRequest; updatedAt: Date };
 
-/** Answers questions about starts from SQL alone, one statement per page. */
+interface StoredTask {
+  task: Omit<TaskState, 'request'>;
+  request: EffectiveStartRequest;
+}
+
+interface BatchQuestion {
+  users: VisibleUsers;
+  /** Hex ids. */
+  ids: readonly string[];
+}
+
+/** Answers questions about starts from SQL alone, one statement per page, and one for all batches of the same moment. */
 export class StartTaskReadModel {
+  readonly #byIds;
+  readonly #batch;
+
   /** @param clientAddress how clients reach an agent-server, where that differs from its own address */
   constructor(
     private readonly database: Database,
     private readonly clientAddress: (sandboxId: string, directUrl: string) => string = (_, url) => url,
-  ) {}
+  ) {
+    this.#byIds = this.#tasks()
+      .where(and(sql`${startTasks.id} = any(${sql.placeholder('ids')})`, this.#notDeleted()))
+      .prepare('start_tasks_by_ids');
+    this.#batch = askedTogether((questions: readonly BatchQuestion[]) => this.#batches(questions));
+  }
 
   async search(
     users: VisibleUsers,
@@ -93,12 +99,8 @@ export class StartTaskReadModel {
   /** Tasks in the order of `ids` (hex), null for what is missing or not the caller's. */
   async batch(users: VisibleUsers, ids: readonly string[]): Promise<(StartTask | null)[]> {
     if (ids.length === 0) return [];
-    const rows = await this.#tasks().where(and(this.#visible(users, {}), inArray(startTasks.id, [...ids])));
-    return alignedTo(
-      ids,
-      rows.map((row) => this.#toStartTask(row)),
-      (task) => task.id,
-    );
+    const found = await this.#batch({ users, ids });
+    return found.map((stored) => stored && this.#shown(stored));
   }
 
   /** One task whoever asks, for the answer to its own start; null before it is accepted. */
@@ -185,7 +187,21 @@ export class StartTaskReadModel {
       .innerJoin(startRequests, eq(startRequests.id, startTasks.id));
   }
 
-  /** One condition for search, count and batch: they can never disagree. */
+  /** One statement for all; whose a task is, is looked at for each of the callers. */
+  async #batches(questions: readonly BatchQuestion[]): Promise<(StoredTask | null)[][]> {
+    const rows = await this.#byIds.execute({ ids: [...new Set(questions.flatMap(({ ids }) => ids))] });
+    const stored = new Map(
+      rows.map(({ task, request }) => [task.id, { task, request: inWireOrder(request) }]),
+    );
+    return questions.map(({ users, ids }) =>
+      ids.map((id) => {
+        const found = stored.get(id);
+        return found && isOwnedBy(found.task.createdByUserId, users) ? found : null;
+      }),
+    );
+  }
+
+  /** One condition for search and count, and in its parts for batch: they can never disagree. */
   #visible(users: VisibleUsers, filter: StartTaskFilter): SQL | undefined {
     return and(
       ownedBy(startTasks.createdByUserId, users),
@@ -193,24 +209,26 @@ export class StartTaskReadModel {
         ? undefined
         : eq(startTasks.appConversationId, filter.conversationId),
       filter.createdAtGte ? gte(startTasks.createdAt, filter.createdAtGte) : undefined,
-      // A start that reached READY while its conversation was being deleted goes the way of the conversation.
-      notExists(
-        this.database
-          .select({ one: sql`1` })
-          .from(conversations)
-          .where(and(eq(conversations.id, startTasks.appConversationId), isNotNull(conversations.deletedAt))),
-      ),
+      this.#notDeleted(),
     );
   }
 
+  /** A start that reached READY while its conversation was being deleted goes the way of the conversation. */
+  #notDeleted(): SQL {
+    return notExists(
+      this.database
+        .select({ one: sql`1` })
+        .from(conversations)
+        .where(and(eq(conversations.id, startTasks.appConversationId), isNotNull(conversations.deletedAt))),
+    );
+  }
+
+  #toStartTask({ task, request }: StoredTask): StartTask {
+    return this.#shown({ task, request: inWireOrder(request) });
+  }
+
   /** Members in the order in which the stream writes them (contract 3.4, 3.5). */
-  #toStartTask({
-    task,
-    request,
-  }: {
-    task: Omit<TaskState, 'request'>;
-    request: EffectiveStartRequest;
-  }): StartTask {
+  #shown({ task, request }: StoredTask): StartTask {
     return {
       id: task.id,
       created_by_user_id: task.createdByUserId,
@@ -222,7 +240,7 @@ export class StartTaskReadModel {
         task.agentServerUrl === null || task.sandboxId === null
           ? task.agentServerUrl
           : this.clientAddress(task.sandboxId, task.agentServerUrl),
-      request: inWireOrder(request),
+      request,
       created_at: wireDate(task.createdAt),
       updated_at: wireDate(task.updatedAt),
     };

@@ -13,6 +13,7 @@ export type PlainListener = (purpose: string, plain: string) => void;
  */
 export class Vault {
   readonly #keys: DerivedKeys;
+  readonly #kept = new Map<string, string>();
 
   /** @param keys newest first; none is an error. */
   constructor(
@@ -37,6 +38,22 @@ export class Vault {
    */
   async open(purpose: string, sealed: string): Promise<string> {
     const plain = await this.#open(purpose, sealed);
+    this.onPlain?.(purpose, plain);
+    return plain;
+  }
+
+  /**
+   * As {@link open}, for what is shown again and again: the texts opened last stay in the memory of this process. What a
+   * sealed text holds never changes, so that what is kept is never out of date; one that does not open is not kept.
+   */
+  async openKept(purpose: string, sealed: string): Promise<string> {
+    const name = `${purpose} ${sealed}`;
+    const kept = this.#kept.get(name);
+    const plain = kept ?? (await this.#open(purpose, sealed));
+    this.#kept.delete(name); // what was used last goes last
+    this.#kept.set(name, plain);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > MOST_KEPT && oldest !== undefined) this.#kept.delete(oldest);
     this.onPlain?.(purpose, plain);
     return plain;
   }
@@ -71,6 +88,9 @@ export class Vault {
     return key;
   }
 }
+
+/** As many as a process remembers secrets to keep out of its log: these are in its memory anyway. */
+const MOST_KEPT = 1_000;
 
 const ALGORITHMS = { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] };
 

@@ -345,7 +345,7 @@ describe('the address of an agent-server', () => {
   ];
   const addresses = (publicUrl: string | null) =>
     createAgentServerAccess({
-      vault: { open: () => Promise.resolve('') },
+      vault: { openKept: () => Promise.resolve('') },
       connect: createAgentServerClient,
       logger: { warn: () => undefined, error: () => undefined },
       clientAddress: gatewayAddress(publicUrl),
