@@ -8,7 +8,7 @@ import { duration, range, whole, type Measure, type Result, type Surroundings } 
 import { median } from '../statistics.js';
 
 const CONVERSATIONS = 100_000;
-const START_TASKS = 200_000;
+const START_TASKS = 1_000_000;
 const SANDBOXES = 11;
 const CONCURRENCY = 16;
 
@@ -22,7 +22,10 @@ async function execute(product: Product, ...statements: [string, unknown[]?][]):
   }
 }
 
-/** Start tasks that have ended, as many as a busy installation has after a year. */
+/** What every row would be looked up for, one by one: it is taken away before and put back, and checked at once, after. */
+const REFERENCE = 'start_tasks_id_start_requests_id_fk';
+
+/** Start tasks that have ended, as many as a busy installation has after years. */
 async function manyStartTasks(product: Product): Promise<string> {
   const id = hexId(randomUUID());
   const ids = `select case place when 0 then $1 else repeat('a', 8) || lpad(to_hex(place), 24, '0') end as id, place
@@ -30,6 +33,7 @@ async function manyStartTasks(product: Product): Promise<string> {
   const request = `'{"sandbox_id": null, "conversation_id": null, "initial_message": {"role": "user", "content": [{"type": "text", "text": "Hello"}], "run": true}, "pr_number": [], "agent_type": "default"}'::jsonb`;
   await execute(
     product,
+    [`alter table start_tasks drop constraint ${REFERENCE}`],
     [
       `insert into start_requests (id, conversation_id, request, accepted_at, created_at)
        select id, id, ${request}, now(), now() - place * interval '20 seconds' from (${ids}) tasks`,
@@ -40,6 +44,10 @@ async function manyStartTasks(product: Product): Promise<string> {
        select id, id, 'READY', id, now() - place * interval '20 seconds', now() - place * interval '20 seconds'
        from (${ids}) tasks`,
       [id],
+    ],
+    [
+      `alter table start_tasks add constraint ${REFERENCE}
+       foreign key (id) references start_requests (id) on delete cascade`,
     ],
     ['vacuum analyze start_requests'],
     ['vacuum analyze start_tasks'],

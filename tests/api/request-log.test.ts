@@ -8,16 +8,14 @@ let waiting = 0;
 
 beforeAll(async () => {
   const about = { summary: 's', tag: 't', guard: 'open', responses: { 200: { description: 'd' } } } as const;
-  const paths = { '/here': () => ({ ok: true }), '/alive': () => ({ ok: true }) };
+  const paths = ['/here', '/alive'];
   server = await startTestServer([
-    ...Object.entries(paths).map(([path, handle]) => route({ ...about, method: 'get', path, handle })),
+    ...paths.map((path) => route({ ...about, method: 'get', path, handle: async () => ({ ok: true }) })),
     route({
       ...about,
       method: 'get',
       path: '/broken',
-      handle: () => {
-        throw new Error('unforeseen');
-      },
+      handle: () => Promise.reject(new Error('unforeseen')),
     }),
     route({
       ...about,
