@@ -13,6 +13,8 @@ export interface EventFile {
 
 /** Files written at a time, over all conversations of the process. */
 const OPEN_FILES = 32;
+/** Of these, for one batch: as many as Node has threads for files are at work, and one waits. */
+const AT_A_TIME = 5;
 /** Conversations remembered as having a durable directory. */
 const REMEMBERED = 10_000;
 
@@ -151,11 +153,22 @@ export class EventFiles {
       await this.disk.syncDirectory(dirname(made));
   }
 
-  /** Works on all items, a limited number at a time; when one fails, the others have ended before this throws. */
+  /** Works on all items, a few at a time; when some fail, all have ended before this throws. */
   async #each<Item>(items: readonly Item[], work: (item: Item) => Promise<unknown>): Promise<void> {
-    const results = await Promise.allSettled(items.map((item) => this.#limit(() => work(item))));
-    const failure = results.find((result) => result.status === 'rejected');
-    if (failure) throw failure.reason;
+    const failures: unknown[] = [];
+    const left = items.values();
+    const lane = async (): Promise<void> => {
+      for (const item of left) {
+        try {
+          await work(item);
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+    };
+    const lanes = Array.from({ length: Math.min(items.length, AT_A_TIME) }, () => this.#limit(lane));
+    await Promise.all(lanes);
+    if (failures.length > 0) throw failures[0];
   }
 }
 

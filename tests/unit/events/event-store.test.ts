@@ -374,6 +374,41 @@ describe('what a caller may see', () => {
   });
 });
 
+describe('a disk that does not answer for one conversation', () => {
+  it('does not hold up those that are committed beside it', async () => {
+    const of = async (lane: number): Promise<string> => {
+      for (;;) {
+        const id = await newConversation();
+        if (parseInt(id.slice(-1), 16) % 2 === lane) return id;
+      }
+    };
+    const [hanging, free] = await Promise.all([of(0), of(1)]);
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    let asked: () => void = () => undefined;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const beside = createEventStore({
+      directory,
+      database: connection.database,
+      disk: {
+        ...systemDisk,
+        syncDirectory: async (path) => {
+          if (path.endsWith(hanging)) {
+            asked();
+            await answered;
+          }
+          await systemDisk.syncDirectory(path);
+        },
+      },
+    });
+    const late = beside.ingest(hanging, [incomingEvent(event())]);
+    await isAsked;
+    expect((await beside.ingest(free, [incomingEvent(event())])).stored).toHaveLength(1);
+    answer();
+    expect((await late).stored).toHaveLength(1);
+  });
+});
+
 describe('with fifty thousand events', () => {
   it('search, filtered count and batch use indexes only (D35)', async () => {
     const many = await newConversation('scale');
