@@ -34,6 +34,7 @@ export async function startLightSandboxes(): Promise<LightSandboxes> {
   execFileSync('mkfifo', [pipe]);
   const host = spawn(process.execPath, [join(program, 'host.js'), pipe], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    cwd: directory, // against which it reads relative paths of workspaces
   });
   await once(host.stdout, 'data');
   const command = join(directory, 'agent-server');

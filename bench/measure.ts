@@ -1,5 +1,7 @@
 /** What a measure is, and what it says. */
 import type { Product } from '../tests/support/product.js';
+import type { Beside } from './beside.js';
+import type { PythonSide } from './python-server/side.js';
 
 /** One line of the table. */
 export interface Result {
@@ -13,8 +15,10 @@ export interface Result {
   bar: string;
   /** Whether it is; null where nothing was promised. */
   met: boolean | null;
-  /** What the Python server 1.11 took on two such cores; empty where it has no such thing. */
+  /** What the Python server 1.11 took on two such cores, recorded once; empty where it has no such thing. */
   python: string;
+  /** What it took in this run; only with `--python`, and where it was measured. */
+  beside?: Beside | undefined;
 }
 
 export interface Surroundings {
@@ -24,6 +28,8 @@ export interface Surroundings {
   note: (line: string) => void;
   /** API and worker on light sandboxes, made when they are first asked for and shared by all measures. */
   light: () => Promise<Product>;
+  /** The Python server; null without `--python`. */
+  python: PythonSide | null;
 }
 
 export interface Measure {

@@ -1,3 +1,4 @@
+import { times } from './beside.js';
 import type { Result } from './measure.js';
 
 /** A result with the load average of the last minute when it had been measured. */
@@ -5,21 +6,37 @@ export interface MeasuredResult extends Result {
   load: number;
 }
 
+export interface ReportOptions {
+  runs: number;
+  machine: string;
+  /** Whether the Python server was measured as well. */
+  python: boolean;
+}
+
 /** The table, in Markdown. */
 export function reportOf(
   results: readonly MeasuredResult[],
-  { runs, machine }: { runs: number; machine: string },
+  { runs, machine, python: measured }: ReportOptions,
 ): string {
-  const rows = results.map(({ measure, python, bar, value, detail, met, load }) => [
-    measure,
-    python || '–',
-    bar || '–',
-    value,
-    met === null ? '–' : met ? 'yes' : '**no**',
-    detail,
-    load.toFixed(1),
+  const rows = results.map((result) => [
+    result.measure,
+    ...(measured ? measuredPython(result) : [result.python || '–']),
+    result.bar || '–',
+    result.value,
+    result.met === null ? '–' : result.met ? 'yes' : '**no**',
+    result.detail,
+    result.load.toFixed(1),
   ]);
-  const head = ['measure', 'Python 1.11', 'bar', 'measured', 'met', 'range and parts', 'load'];
+  const theirs = measured ? ['Python 1.11 (this run)', 'ratio'] : ['Python 1.11 (recorded)'];
+  const head = ['measure', ...theirs, 'bar', 'measured', 'met', 'range and parts', 'load'];
   const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
-  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included.\n\n${lines.join('\n')}\n`;
+  const about = measured
+    ? ' The Python server was measured in turns; a ratio says how many times better Callboard is, as the median of the pairs.'
+    : '';
+  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included.${about}\n\n${lines.join('\n')}\n`;
+}
+
+function measuredPython({ beside, python }: Result): [value: string, ratio: string] {
+  if (beside) return [beside.value, times(beside.ratio)];
+  return [python === '' ? '–' : `${python} (recorded)`, '–'];
 }

@@ -4,6 +4,7 @@
  *     npm run bench                             all measures
  *     npm run bench -- --only ingest,pages      some of them
  *     npm run bench -- --runs 9                 medians of nine runs instead of five
+ *     npm run bench -- --python                 the Python server beside it, measured in turns in the same run
  *     npm run bench -- --list                   the names of all
  *     npm run bench -- --profile DIRECTORY      CPU profiles of API and worker, of the measures that share them
  *
@@ -26,6 +27,7 @@ import { lists } from './measures/lists.js';
 import { pages } from './measures/pages.js';
 import { realStart } from './measures/real-start.js';
 import { warmStart } from './measures/warm-start.js';
+import { PythonSide } from './python-server/side.js';
 import { reportOf, type MeasuredResult } from './report.js';
 
 const MEASURES: readonly Measure[] = [lean, warmStart, realStart, lightStarts, ingest, lists, pages];
@@ -69,6 +71,7 @@ function options() {
       runs: { type: 'string', default: '5' },
       list: { type: 'boolean', default: false },
       profile: { type: 'string' },
+      python: { type: 'boolean', default: false },
     },
   });
   const names = values.only?.split(',').map((name) => name.trim());
@@ -80,7 +83,7 @@ function options() {
 }
 
 async function main(): Promise<void> {
-  const { list, runs, measures, profile } = options();
+  const { list, runs, measures, profile, python: besidePython } = options();
   if (list) {
     for (const { name, title } of MEASURES) process.stdout.write(`${name.padEnd(14)}${title}\n`);
     return;
@@ -88,9 +91,10 @@ async function main(): Promise<void> {
   if (!existsSync(new URL('../dist/cli/main.js', import.meta.url))) {
     throw new Error('dist/ is missing: run npm run build');
   }
+  const python = besidePython ? new PythonSide() : null;
   const stopEngines = await setUpEngines();
   const light = new LightProduct(profile === undefined ? null : resolve(profile));
-  const surroundings: Surroundings = { runs, note, light: () => light.get() };
+  const surroundings: Surroundings = { runs, note, light: () => light.get(), python };
   const results: MeasuredResult[] = [];
   const failed: string[] = [];
   try {
@@ -110,11 +114,12 @@ async function main(): Promise<void> {
       }
     }
   } finally {
+    await python?.stop();
     await light.stop();
     await stopEngines();
   }
   const machine = `${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GB, Node ${process.version}`;
-  process.stdout.write(reportOf(results, { runs, machine }));
+  process.stdout.write(reportOf(results, { runs, machine, python: besidePython }));
   if (failed.length > 0) {
     note(`not measured: ${failed.join(', ')}`);
     process.exitCode = 1;

@@ -13,15 +13,17 @@ export interface TimedStart {
   phases: Map<StartStatus, number>;
 }
 
+const HELLO = {
+  initial_message: { role: 'user', content: [{ type: 'text', text: 'Hello' }], run: true },
+};
+
 /** @throws {Error} when it does not become READY */
-export async function startOnce(product: Product): Promise<TimedStart> {
+export async function startOnce({ url }: Pick<Product, 'url'>, request: object = HELLO): Promise<TimedStart> {
   const began = performance.now();
-  const response = await fetch(`${product.url}/api/v1/app-conversations/stream-start`, {
+  const response = await fetch(`${url}/api/v1/app-conversations/stream-start`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      initial_message: { role: 'user', content: [{ type: 'text', text: 'Hello' }], run: true },
-    }),
+    body: JSON.stringify(request),
   });
   if (!response.ok || !response.body) throw new Error(`stream-start answered ${response.status}`);
   const phases = new Map<StartStatus, number>();

@@ -58,7 +58,8 @@ function serve({ pid, port, conversations, bashEvents, webhooks, keys }: Registr
         steps: 0,
         stepMs: 0,
         poster: createWebhookPoster({
-          baseUrl: webhooks.replace(/\/$/, ''),
+          // The Python server tells sandboxes that are processes nothing of webhooks.
+          baseUrl: webhooks === '' ? undefined : webhooks.replace(/\/$/, ''),
           retries: 3,
           retryDelayMs: 1_000,
           key: keys[0],
@@ -71,6 +72,8 @@ function serve({ pid, port, conversations, bashEvents, webhooks, keys }: Registr
     ],
     keys,
   );
+  // As an agent-server ends whose port is taken.
+  server.once('error', () => lives(pid) && process.kill(pid));
   server.listen(port, '127.0.0.1');
   const looking = setInterval(() => {
     if (lives(pid)) return;

@@ -12,6 +12,7 @@ import { freePort } from '../../tests/support/loopback.js';
 import { ProductProcess, startProduct } from '../../tests/support/product.js';
 import { duration, range, type Measure } from '../measure.js';
 import { residentMegabytes } from '../processes.js';
+import { PythonLean } from '../python-server/lean.js';
 import { median } from '../statistics.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -82,7 +83,7 @@ async function repeated(runs: number, measureOnce: () => Promise<number>): Promi
 export const lean: Measure = {
   name: 'lean',
   title: 'memory and boot',
-  async run({ runs }) {
+  async run({ runs, python }) {
     const product = await startProduct();
     await sleep(SETTLE_MS);
     const api = residentMegabytes(product.api.child.pid);
@@ -90,7 +91,13 @@ export const lean: Measure = {
     await product.stop();
 
     await bootOfApi(); // file cache
-    const apiBoots = await repeated(runs, bootOfApi);
+    const theirs = await PythonLean.of(python, SETTLE_MS);
+    const apiBoots = await repeated(runs, async () => {
+      const took = await bootOfApi();
+      await theirs?.boot();
+      return took;
+    });
+    theirs?.close();
     const directory = mkdtempSync(join(tmpdir(), 'callboard-boot-'));
     const firstUp = await bootOfUp(directory);
     const upBoots = await repeated(runs, () => bootOfUp(directory));
@@ -103,6 +110,7 @@ export const lean: Measure = {
         bar: '≤ 350 MB together',
         met: api + worker <= 350,
         python: '356 MB, no worker',
+        beside: theirs?.besideMemory(api + worker),
       },
       {
         measure: '`api`: boot to the first 200',
@@ -111,6 +119,7 @@ export const lean: Measure = {
         bar: '≤ 1.5 s',
         met: median(apiBoots) <= 1_500,
         python: '6.1 s',
+        beside: theirs?.besideBoots(apiBoots),
       },
       {
         measure: '`up` with everything embedded: boot to ready',

@@ -6,6 +6,7 @@ import type { Product } from '../../tests/support/product.js';
 import { openFloor } from '../floor/floor.js';
 import { duration, range, type Measure } from '../measure.js';
 import { processorSeconds, processorSecondsOfAll, processWith } from '../processes.js';
+import { PythonLightStarts } from '../python-server/starts.js';
 import { median, percentile } from '../statistics.js';
 
 const AT_ONCE = 50;
@@ -70,16 +71,19 @@ async function clean(product: Product): Promise<void> {
 export const lightStarts: Measure = {
   name: 'light-starts',
   title: 'starts on light agent-servers',
-  async run({ light, runs, note }) {
+  async run({ light, runs, note, python }) {
     const product = await light();
     await start(product); // asks the agent-server for its version and tools, once per worker
+    const theirs = await PythonLightStarts.of(python);
     const singles: number[] = [];
     for (let run = 0; run < SINGLE; run++) {
       const took = await start(product);
       if (typeof took === 'string') throw new Error(`a start failed: ${took}`);
       singles.push(took);
+      await theirs?.single();
     }
     await clean(product);
+    await theirs?.clean();
     const floor = await openFloor(product);
     const rates: number[] = [];
     const floorRates: number[] = [];
@@ -105,6 +109,8 @@ export const lightStarts: Measure = {
       note(
         `${AT_ONCE} starts that do nothing: ${floorRates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(floorProcessor.slice(-1))}`,
       );
+      await theirs?.together(AT_ONCE);
+      await theirs?.clean();
     }
     await floor.close();
     const rate = median(rates);
@@ -116,6 +122,7 @@ export const lightStarts: Measure = {
         bar: '≤ 0.4 s',
         met: median(singles) <= 400,
         python: '1.56 s',
+        beside: theirs?.besideSingles(singles),
       },
       {
         measure: `${AT_ONCE} concurrent starts on a light agent-server`,
@@ -124,6 +131,7 @@ export const lightStarts: Measure = {
         bar: '≥ 20 starts/s, p95 ≤ 3 s, none failed',
         met: rate >= 20 && median(p95s) <= 3_000 && failed === 0,
         python: 'SQLite 2.3/s with 19 of 50 failed; PostgreSQL 7.8/s, p95 6.4 s',
+        beside: theirs?.besideTogether(rates),
       },
       {
         measure: `the floor: ${AT_ONCE} workflows with the steps of these starts, in which nothing is done`,

@@ -5,6 +5,7 @@ import { hexId } from '../../contract/ids.js';
 import type { Product } from '../../tests/support/product.js';
 import { httpRequest, load, type LoadResult } from '../load.js';
 import { duration, range, whole, type Measure, type Result, type Surroundings } from '../measure.js';
+import { PythonLists } from '../python-server/lists.js';
 import { median } from '../statistics.js';
 
 const CONVERSATIONS = 100_000;
@@ -88,7 +89,7 @@ async function manyConversations(product: Product): Promise<void> {
 
 async function repeated(
   { runs }: Pick<Surroundings, 'runs'>,
-  product: Product,
+  { product, theirs }: { product: Product; theirs: PythonLists | null },
   path: string,
   { concurrency, requests }: { concurrency: number; requests: number },
 ): Promise<LoadResult[]> {
@@ -96,7 +97,9 @@ async function repeated(
   const results: LoadResult[] = [];
   for (let run = 0; run <= runs; run++) {
     const result = await load({ url: product.url, concurrency, requests, next: () => bytes });
-    if (run > 0) results.push(result);
+    if (run === 0) continue;
+    results.push(result);
+    await theirs?.turn(path, { concurrency, requests });
   }
   return results;
 }
@@ -113,9 +116,16 @@ export const lists: Measure = {
     surroundings.note(`making ${whole(START_TASKS)} start tasks and ${whole(CONVERSATIONS)} conversations`);
     const task = await manyStartTasks(product);
     await manyConversations(product);
+    const theirs = await PythonLists.of(surroundings.python, {
+      startTasks: START_TASKS,
+      conversations: CONVERSATIONS,
+      sandboxes: SANDBOXES,
+    });
+    const subjects = { product, theirs };
     const results: Result[] = [];
 
-    const polls = await repeated(surroundings, product, `/api/v1/app-conversations/start-tasks?ids=${task}`, {
+    const poll = `/api/v1/app-conversations/start-tasks?ids=${task}`;
+    const polls = await repeated(surroundings, subjects, poll, {
       concurrency: CONCURRENCY,
       requests: 4_000,
     });
@@ -129,9 +139,11 @@ export const lists: Measure = {
       bar: '≥ 2,000 requests/s, p99 ≤ 25 ms',
       met: rate(polls) >= 2_000 && p99(polls) <= 25,
       python: '233 requests/s, p99 96 ms',
+      beside: theirs?.besideRates(poll, polls),
     });
 
-    const sandboxes = await repeated(surroundings, product, '/api/v1/sandboxes/search?limit=100', {
+    const sandboxList = '/api/v1/sandboxes/search?limit=100';
+    const sandboxes = await repeated(surroundings, subjects, sandboxList, {
       concurrency: CONCURRENCY,
       requests: 2_000,
     });
@@ -145,14 +157,14 @@ export const lists: Measure = {
       bar: '≥ 1,000 requests/s',
       met: rate(sandboxes) >= 1_000,
       python: '31 requests/s, p50 503 ms',
+      beside: theirs?.besideRates(sandboxList, sandboxes),
     });
 
-    const conversations = await repeated(
-      surroundings,
-      product,
-      '/api/v1/app-conversations/search?limit=100',
-      { concurrency: 1, requests: 100 },
-    );
+    const conversationList = '/api/v1/app-conversations/search?limit=100';
+    const conversations = await repeated(surroundings, subjects, conversationList, {
+      concurrency: 1,
+      requests: 100,
+    });
     const p50 = conversations.map((result) => result.p50);
     results.push({
       measure: `conversation list of 100 at 100k rows, ${SANDBOXES} live sandboxes`,
@@ -161,6 +173,7 @@ export const lists: Measure = {
       bar: 'p50 ≤ 15 ms',
       met: median(p50) <= 15,
       python: '65 ms at 10k, 114 ms for 20 rows with 20 live sandboxes',
+      beside: theirs?.besideTimes(conversationList, conversations),
     });
     return results;
   },

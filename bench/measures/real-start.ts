@@ -16,6 +16,7 @@ import { freePort } from '../../tests/support/loopback.js';
 import { startProduct, type Product } from '../../tests/support/product.js';
 import { finish, startScriptedLlm } from '../../tests/support/scripted-llm.js';
 import { duration, range, type Measure } from '../measure.js';
+import { PythonRealStarts } from '../python-server/starts.js';
 import { median } from '../statistics.js';
 import { phasesOf, startOnce } from '../timed-start.js';
 
@@ -77,12 +78,13 @@ function bootOf(product: Product, sandboxId: string): number {
 export const realStart: Measure = {
   name: 'real-start',
   title: 'cold starts of the real agent-server',
-  async run({ runs: count, note }) {
+  async run({ runs: count, note, python }) {
     const llm = await startScriptedLlm({ steps: [finish('Done')] });
     const product = await startProduct({
       env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
     });
     const runs: Measured[] = [];
+    const theirs = await PythonRealStarts.of(python, llm.url);
     try {
       await measureBoot(); // byte code and file cache
       await measureStart(product); // asks the agent-server for its version and tools, once per worker
@@ -90,11 +92,13 @@ export const realStart: Measure = {
         const boot = await measureBoot();
         const measured = { boot, ...(await measureStart(product)) };
         runs.push(measured);
+        await theirs?.turn();
         note(
           `start ${run}: ${duration(measured.start)}, of this ${duration(measured.ownBoot)} boot; boot alone ${duration(boot)}`,
         );
       }
     } finally {
+      await theirs?.stop();
       await product.stop();
       await llm.close();
     }
@@ -108,6 +112,7 @@ export const realStart: Measure = {
         bar: '≤ 0.3 s',
         met: median(over) <= 300,
         python: '1.1–1.8 s over its untuned boot',
+        beside: theirs?.besideOver(over),
       },
     ];
   },

@@ -1,0 +1,139 @@
+/** Starts of the Python server, each in turn with one of ours. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readFileSync } from 'node:fs';
+import { timesBetter, type Beside } from '../beside.js';
+import { duration, range } from '../measure.js';
+import { median, percentile } from '../statistics.js';
+import { startOnce } from '../timed-start.js';
+import { childrenOf, type PythonServer } from './server.js';
+import type { PythonSide } from './side.js';
+
+const PROBE_MS = 25;
+
+/** With agent-servers that cost nothing. */
+export class PythonLightStarts {
+  readonly #singles: number[] = [];
+  readonly #rates: number[] = [];
+  readonly #p95s: number[] = [];
+  readonly #failed: number[] = [];
+
+  private constructor(private readonly server: PythonServer) {}
+
+  static async of(python: PythonSide | null): Promise<PythonLightStarts | null> {
+    if (!python) return null;
+    const server = await python.light();
+    await startOnce(server, {}); // loads what it loads with the first one
+    return new PythonLightStarts(server);
+  }
+
+  async single(): Promise<void> {
+    this.#singles.push((await startOnce(this.server, {})).took);
+  }
+
+  async together(count: number): Promise<void> {
+    const began = performance.now();
+    const starts = await Promise.allSettled(Array.from({ length: count }, () => startOnce(this.server, {})));
+    const took = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value.took] : []));
+    this.#rates.push((took.length * 1_000) / (performance.now() - began));
+    this.#p95s.push(percentile(took, 0.95));
+    this.#failed.push(count - took.length);
+  }
+
+  clean(): Promise<void> {
+    return this.server.deleteSandboxes();
+  }
+
+  besideSingles(ours: readonly number[]): Beside {
+    return {
+      value: `${duration(median(this.#singles))} (${range(this.#singles, duration)})`,
+      ratio: timesBetter({ ours, theirs: this.#singles, better: 'less' }),
+    };
+  }
+
+  besideTogether(ours: readonly number[]): Beside {
+    const rate = (value: number): string => value.toFixed(1);
+    return {
+      value: `SQLite: ${rate(median(this.#rates))} starts/s (${range(this.#rates, rate)}), p95 ${duration(median(this.#p95s))}, ${range(this.#failed, String)} of them failed`,
+      ratio: timesBetter({ ours, theirs: this.#rates, better: 'more' }),
+    };
+  }
+}
+
+/** With its own agent-server, started as it starts it. */
+export class PythonRealStarts {
+  readonly #starts: number[] = [];
+  readonly #boots: number[] = [];
+
+  private constructor(private readonly server: PythonServer) {}
+
+  /** @param llm base URL of the model */
+  static async of(python: PythonSide | null, llm: string): Promise<PythonRealStarts | null> {
+    if (!python) return null;
+    const starts = new PythonRealStarts(
+      await python.start({ llm: { model: 'openai/scripted', baseUrl: llm } }),
+    );
+    await starts.once(); // byte code and file cache
+    return starts;
+  }
+
+  /** A start in a new sandbox, which is the only one: it has no warm ones. */
+  async turn(): Promise<void> {
+    const { start, boot } = await this.once();
+    this.#starts.push(start);
+    this.#boots.push(boot);
+  }
+
+  private async once(): Promise<{ start: number; boot: number }> {
+    const [{ took: start }, boot] = await Promise.all([startOnce(this.server), bootOfNext(this.server)]);
+    await this.server.deleteSandboxes();
+    return { start, boot };
+  }
+
+  besideStarts(ours: readonly number[]): Beside {
+    return {
+      value: `${duration(median(this.#starts))} (${range(this.#starts, duration)}), always cold`,
+      ratio: timesBetter({ ours, theirs: this.#starts, better: 'less' }),
+    };
+  }
+
+  /** What the server adds to the boot within a start. */
+  besideOver(ours: readonly number[]): Beside {
+    const over = this.#starts.map((start, run) => start - (this.#boots[run] ?? Number.NaN));
+    return {
+      value: `${duration(median(over))} (${range(over, duration)}); the start ${duration(median(this.#starts))}, boot within it ${duration(median(this.#boots))}`,
+      ratio: timesBetter({ ours, theirs: over, better: 'less' }),
+    };
+  }
+
+  stop(): Promise<void> {
+    return this.server.stop();
+  }
+}
+
+/** The boot of the sandbox that is started next, exec → `/alive`, in milliseconds, as the process shows it. */
+async function bootOfNext(server: PythonServer): Promise<number> {
+  const before = new Set(childrenOf(server.pid));
+  let pid: number | undefined;
+  while (pid === undefined) {
+    await sleep(PROBE_MS);
+    pid = childrenOf(server.pid).find((child) => !before.has(child));
+  }
+  const began = performance.now();
+  let port: string | undefined;
+  while (port === undefined) {
+    // Until its exec the process still has the command line of the server.
+    port = /--port\0(\d+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1];
+    await sleep(1);
+  }
+  while (!(await alive(`http://127.0.0.1:${port}/alive`))) await sleep(PROBE_MS);
+  return performance.now() - began;
+}
+
+async function alive(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url)).ok;
+  } catch (error) {
+    if (error instanceof TypeError) return false; // nobody listens yet
+    throw error;
+  }
+}
