@@ -102,8 +102,8 @@ export const ingest: Measure = {
       if (run === 0) continue; // compiles, makes tables and directories
       files.push(bare);
       taken.push(rate);
-      await theirs?.turn({ batch: BATCH, concurrency: CONCURRENCY });
       processor.push(((processorSeconds(product.api.child.pid) - before) * 1_000) / BATCHES);
+      await theirs?.turn({ batch: BATCH, concurrency: CONCURRENCY });
     }
     await product.call('DELETE', `/api/v1/sandboxes/${body.id}`);
     await theirs?.end();

@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../../tests/support/loopback.js';
 
 const SERVE = fileURLToPath(new URL('./serve.py', import.meta.url));
-/** A cold boot on a busy machine. */
-const BOOT_MS = 120_000;
+/** A cold boot on a busy machine, with a download of a price table that fails. */
+const BOOT_MS = 300_000;
 /** From here on it looks for ports of sandboxes; its own 8000 may be somebody's. */
 const SANDBOX_PORTS = 24_000;
 const END_MS = 30_000;

@@ -21,7 +21,10 @@ function table(results: readonly MeasuredResult[], python: boolean) {
   const [head, , ...rows] = reportOf(results, { ...about, python })
     .split('\n')
     .filter((line) => line.startsWith('|'));
-  return rows.map((row) => Object.fromEntries(cellsOf(row).map((cell, at) => [cellsOf(head)[at], cell])));
+  const names = cellsOf(head);
+  return rows.map((row): Record<string, string> =>
+    Object.fromEntries(cellsOf(row).map((cell, at) => [names[at] ?? '', cell] as const)),
+  );
 }
 
 describe('The table of the bench', () => {
