@@ -32,7 +32,7 @@ export class PythonLists {
       ids.push(body.id);
     }
     const database = join(server.directory, 'openhands.db');
-    python.run(SEED, database, String(rows.startTasks), String(rows.conversations), ...ids);
+    await python.run(SEED, database, String(rows.startTasks), String(rows.conversations), ...ids);
     return new PythonLists(server.url);
   }
 

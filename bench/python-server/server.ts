@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { freePort } from '../../tests/support/loopback.js';
 
 const SERVE = fileURLToPath(new URL('./serve.py', import.meta.url));
-/** A cold boot on a busy machine, with a download of a price table that fails. */
+/** A cold boot on a busy machine. */
 const BOOT_MS = 300_000;
 /** From here on it looks for ports of sandboxes; its own 8000 may be somebody's. */
 const SANDBOX_PORTS = 24_000;
@@ -59,7 +59,10 @@ export async function startPythonServer(options: PythonServerOptions): Promise<P
     async call<Body>(method: string, path: string, body?: unknown) {
       const response = await fetch(`${url}${path}`, {
         method,
-        headers: body === undefined ? {} : { 'content-type': 'application/json' },
+        headers: {
+          connection: 'close', // it closes those that nothing came over for five seconds, be it just now
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
         body: body === undefined ? null : JSON.stringify(body),
       });
       const text = await response.text();

@@ -1,5 +1,6 @@
 /** The Python server beside ours: installed when it is asked for, and started when a measure needs it. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { startLightSandboxes, type LightSandboxes } from '../light-sandboxes.js';
 import { startPythonServer, type PythonServer, type PythonServerOptions } from './server.js';
@@ -42,8 +43,10 @@ export class PythonSide {
   }
 
   /** Has the Python of the server do something. @param program path of a Python file */
-  run(program: string, ...parameters: string[]): void {
-    execFileSync(this.#python, [program, ...parameters], { stdio: ['ignore', 'ignore', 'inherit'] });
+  async run(program: string, ...parameters: string[]): Promise<void> {
+    const child = spawn(this.#python, [program, ...parameters], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    if (code !== 0) throw new Error(`${program} failed`);
   }
 
   async stop(): Promise<void> {

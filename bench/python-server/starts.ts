@@ -8,6 +8,8 @@ import { startOnce } from '../timed-start.js';
 import { childrenOf, type PythonServer } from './server.js';
 import type { PythonSide } from './side.js';
 
+/** How often the process of a sandbox is looked for, and whether it answers, in milliseconds. */
+const LOOK_MS = 5;
 const PROBE_MS = 25;
 
 /** With agent-servers that cost nothing. */
@@ -113,20 +115,25 @@ export class PythonRealStarts {
 /** The boot of the sandbox that is started next, exec → `/alive`, in milliseconds, as the process shows it. */
 async function bootOfNext(server: PythonServer): Promise<number> {
   const before = new Set(childrenOf(server.pid));
-  let pid: number | undefined;
-  while (pid === undefined) {
-    await sleep(PROBE_MS);
-    pid = childrenOf(server.pid).find((child) => !before.has(child));
-  }
-  const began = performance.now();
   let port: string | undefined;
   while (port === undefined) {
-    // Until its exec the process still has the command line of the server.
-    port = /--port\0(\d+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1];
-    await sleep(1);
+    await sleep(LOOK_MS);
+    const added = childrenOf(server.pid).filter((child) => !before.has(child));
+    port = added.map(portOf).find((found) => found !== undefined);
   }
+  const began = performance.now();
   while (!(await alive(`http://127.0.0.1:${port}/alive`))) await sleep(PROBE_MS);
   return performance.now() - began;
+}
+
+/** The port on a sandbox's command line; before its exec a process still has that of the server. */
+function portOf(pid: number): string | undefined {
+  try {
+    return /--port\0(\d+)/.exec(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))?.[1];
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined; // it has ended
+    throw error;
+  }
 }
 
 async function alive(url: string): Promise<boolean> {
