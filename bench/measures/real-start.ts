@@ -84,8 +84,9 @@ export const realStart: Measure = {
       env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
     });
     const runs: Measured[] = [];
-    const theirs = await PythonRealStarts.of(python, llm.url);
+    let theirs: PythonRealStarts | null = null;
     try {
+      theirs = await PythonRealStarts.of(python, llm.url);
       await measureBoot(); // byte code and file cache
       await measureStart(product); // asks the agent-server for its version and tools, once per worker
       for (let run = 1; run <= count; run++) {

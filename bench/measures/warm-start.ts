@@ -47,8 +47,9 @@ export const warmStart: Measure = {
       },
     });
     const starts: TimedStart[] = [];
-    const theirs = await PythonRealStarts.of(python, llm.url);
+    let theirs: PythonRealStarts | null = null;
     try {
+      theirs = await PythonRealStarts.of(python, llm.url);
       for (let run = 0; run <= runs; run++) {
         await warmOneRuns(product);
         if (run > 0) await theirs?.turn(); // before ours, behind which the next one is booted
