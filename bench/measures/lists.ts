@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { hexId } from '../../contract/ids.js';
 import type { Product } from '../../tests/support/product.js';
+import { bareExpressRate } from '../bare-express.js';
 import { httpRequest, load, type LoadResult } from '../load.js';
 import { duration, range, whole, type Measure, type Result, type Surroundings } from '../measure.js';
 import { PythonLists } from '../python-server/lists.js';
@@ -123,6 +124,7 @@ export const lists: Measure = {
     });
     const subjects = { product, theirs };
     const results: Result[] = [];
+    const floor = await bareExpressRate({ runs: surroundings.runs, concurrency: CONCURRENCY });
 
     const poll = `/api/v1/app-conversations/start-tasks?ids=${task}`;
     const polls = await repeated(surroundings, subjects, poll, {
@@ -132,10 +134,10 @@ export const lists: Measure = {
     results.push({
       measure: `start-task poll among ${whole(START_TASKS)}, concurrency ${CONCURRENCY}`,
       value: `${perSecond(rate(polls))}, p99 ${duration(p99(polls))}`,
-      detail: range(
+      detail: `${range(
         polls.map((result) => result.perSecond),
         whole,
-      ),
+      )}; bare Express ${whole(floor)}`,
       bar: '≥ 2,000 requests/s, p99 ≤ 25 ms',
       met: rate(polls) >= 2_000 && p99(polls) <= 25,
       python: '233 requests/s, p99 96 ms',
