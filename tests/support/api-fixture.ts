@@ -418,6 +418,42 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
     awaitStartEnd: (taskId, signal) => awaitWorkflowEnd(temporal.client, startTaskWorkflowId(taskId), signal),
     slots: new SandboxSlots(database, slots),
   });
+  const agentServerUrlOf = async (taskId: string): Promise<string | undefined> => {
+    const task = await startTasks.read(taskId);
+    const row = task?.sandboxId ? await sandboxes.read(task.sandboxId) : null;
+    return row?.agentServerUrl ?? undefined;
+  };
+  const phases = {
+    prepareRepository: async () => {
+      await conduct.phase('prepareRepository');
+      return { hasSetupScript: false, hasPreCommitHook: false };
+    },
+    prepareSkills: () => conduct.phase('prepareSkills'),
+    async createConversation(taskId: string) {
+      await conduct.phase('createConversation');
+      const task = await startTasks.read(taskId);
+      if (!task?.sandboxId) throw new Error('the start has no sandbox');
+      const { request } = task;
+      await conversations.createFromStart({
+        id: task.conversationId,
+        createdByUserId: task.createdByUserId,
+        sandboxId: task.sandboxId,
+        selectedRepository: request.selected_repository,
+        selectedBranch: request.selected_branch,
+        gitProvider: request.git_provider,
+        trigger: request.trigger,
+        prNumber: request.pr_number,
+        parentConversationId: request.parent_conversation_id,
+        public: request.public,
+        llmModel: request.llm_model,
+        tags: {},
+        agentKind: 'openhands',
+        workingDirectory: null,
+        createdAt: task.createdAt,
+      });
+      return { agentServerUrl: task.agentServerUrl ?? '', conversationId: task.conversationId };
+    },
+  };
   return {
     ...createActorSweepActivities({ sandboxes: new HostSandboxes(database), actors, logger }),
     ...createMaintenanceActivities({
@@ -484,36 +520,26 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
       logger,
     }),
     ...sandboxSteps,
-    prepareRepository: async () => {
-      await conduct.phase('prepareRepository');
-      return { hasSetupScript: false, hasPreCommitHook: false };
-    },
-    prepareSkills: () => conduct.phase('prepareSkills'),
-    discardConversation: async (taskId: string) => void conduct.discarded.push(taskId),
-    async createConversation(taskId: string) {
-      await conduct.phase('createConversation');
-      const task = await startTasks.read(taskId);
-      if (!task?.sandboxId) throw new Error('the start has no sandbox');
-      const { request } = task;
-      await conversations.createFromStart({
-        id: task.conversationId,
-        createdByUserId: task.createdByUserId,
-        sandboxId: task.sandboxId,
-        selectedRepository: request.selected_repository,
-        selectedBranch: request.selected_branch,
-        gitProvider: request.git_provider,
-        trigger: request.trigger,
-        prNumber: request.pr_number,
-        parentConversationId: request.parent_conversation_id,
-        public: request.public,
-        llmModel: request.llm_model,
-        tags: {},
-        agentKind: 'openhands',
-        workingDirectory: null,
-        createdAt: task.createdAt,
+    ...phases,
+    async startBare(taskId: string) {
+      const { status } = (await startTasks.read(taskId)) ?? { status: 'ERROR' };
+      if (status === 'WAITING_FOR_SANDBOX' || status === 'PREPARING_REPOSITORY') {
+        await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
+        await phases.prepareRepository();
+      }
+      await startTasks.passThrough(taskId, [
+        'RUNNING_SETUP_SCRIPT',
+        'SETTING_UP_GIT_HOOKS',
+        'SETTING_UP_SKILLS',
+      ]);
+      await phases.prepareSkills();
+      await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], {
+        agentServerUrl: await agentServerUrlOf(taskId),
       });
-      return { agentServerUrl: task.agentServerUrl ?? '', conversationId: task.conversationId };
+      const { conversationId } = await phases.createConversation(taskId);
+      return { conversationId };
     },
+    discardConversation: async (taskId: string) => void conduct.discarded.push(taskId),
   };
 }
 
