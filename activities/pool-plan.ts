@@ -17,6 +17,8 @@ export interface PoolSettings {
 export interface PoolView {
   now: Date;
   sandboxes: readonly WarmSandbox[];
+  /** Ids of those that do not answer any more. */
+  outOfReach: ReadonlySet<string>;
   demand: readonly Demand[];
   startsUnderWay: boolean;
   /** Memory that a new process may still use, in bytes. */
@@ -57,7 +59,9 @@ export function planPool(settings: PoolSettings, look: PoolLook, view: PoolView)
   const { now, sandboxes } = view;
   const target = look.drained ? 0 : targetOf(settings, view.demand);
   const living = sandboxes.filter(({ retired }) => !retired);
-  const usable = living.filter(({ status }) => status === 'RUNNING' || status === 'STARTING');
+  const usable = living.filter(
+    ({ id, status }) => (status === 'RUNNING' || status === 'STARTING') && !view.outOfReach.has(id),
+  );
   const isOld = ({ warmSince }: WarmSandbox): boolean =>
     now.getTime() - warmSince.getTime() > settings.maxAgeMs ||
     (look.recycleBefore !== undefined && warmSince < new Date(look.recycleBefore));

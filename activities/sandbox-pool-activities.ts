@@ -4,6 +4,7 @@ import type { PoolLook, PoolPlan } from '../contract/sandbox-pool.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { WarmSandboxes } from '../db/warm-sandboxes.js';
 import type { createSandboxRow } from '../identity/new-sandbox.js';
+import { createPoolHealth, type IsAnswering } from './pool-health.js';
 import { DEMAND_MS, planPool, type PoolSettings } from './pool-plan.js';
 import type { SandboxActors } from './sandbox-actors.js';
 
@@ -24,14 +25,16 @@ export interface SandboxPoolDeps {
   settings: PoolSettings;
   /** Memory that a new process of this machine may use, in bytes. */
   availableMemory: () => number;
-  logger: Pick<Logger, 'info'>;
+  isAnswering: IsAnswering;
+  logger: Pick<Logger, 'info' | 'warn'>;
 }
 
 /** What the pool asks: SQL tells it how things stand, and sandboxes' actors do the rest. */
 export function createSandboxPoolActivities(deps: SandboxPoolDeps) {
   const { warm, actors, logger } = deps;
+  const outOfReachOf = createPoolHealth(deps.isAnswering);
   return {
-    /** How things stand and what to do now; three statements, and it changes nothing. */
+    /** How things stand and what to do now; three statements and a question to each, and it changes nothing. */
     async surveyPool(specId: string, look: PoolLook): Promise<PoolPlan> {
       const [sandboxes, demand, startsUnderWay] = await Promise.all([
         warm.ofSpec(specId),
@@ -40,9 +43,16 @@ export function createSandboxPoolActivities(deps: SandboxPoolDeps) {
       ]);
       const settings = specId === deps.specId ? deps.settings : { ...deps.settings, size: 0 };
       const availableMemory = deps.availableMemory();
+      const outOfReach = await outOfReachOf(sandboxes);
+      for (const { id, hostId } of sandboxes) {
+        if (outOfReach.has(id)) {
+          logger.warn({ sandboxId: id, hostId }, 'a warm sandbox is out of reach: it is replaced');
+        }
+      }
       return planPool(settings, look, {
         now: new Date(),
         sandboxes,
+        outOfReach,
         demand,
         startsUnderWay,
         availableMemory,

@@ -95,6 +95,8 @@ export function generalActivities({ config, core, client, actors, pool, logger }
     workspaceMayHoldFiles: false,
     log: logger,
   };
+  const isAnswering = (baseUrl: string, timeoutMs: number): Promise<boolean> =>
+    createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs });
   const inShort = createStartPreparationActivities(preparation, shortActivity);
   const callbackActivities = createCallbackActivities({
     callbacks,
@@ -122,6 +124,7 @@ export function generalActivities({ config, core, client, actors, pool, logger }
       actors,
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
       availableMemory: () => process.availableMemory(),
+      isAnswering,
       logger,
     }),
     ...createActorSweepActivities({ sandboxes: core.hostSandboxes, actors, logger }),
@@ -155,8 +158,7 @@ export function generalActivities({ config, core, client, actors, pool, logger }
               startTasks,
               slots,
               actors,
-              isAnswering: (baseUrl, timeoutMs) =>
-                createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
+              isAnswering,
               wakePool: () => pool.actors.wakeSoon(pool.specId),
               logger,
             }),

@@ -517,6 +517,8 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
       actors,
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
       availableMemory: () => conduct.freeMemory,
+      isAnswering: (baseUrl, timeoutMs) =>
+        createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
       logger,
     }),
     ...sandboxSteps,

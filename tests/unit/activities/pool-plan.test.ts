@@ -33,7 +33,15 @@ const plan = (
   planPool(
     own,
     { drained: false, booting: 0, waitedMs: 0, ...look },
-    { now: NOW, sandboxes, demand: [], startsUnderWay: false, availableMemory: 64 * 1024 ** 3, ...view },
+    {
+      now: NOW,
+      sandboxes,
+      outOfReach: new Set(),
+      demand: [],
+      startsUnderWay: false,
+      availableMemory: 64 * 1024 ** 3,
+      ...view,
+    },
   );
 const demand = (...seconds: number[]) => seconds.map((ago) => ({ at: secondsAgo(ago), served: true }));
 
@@ -45,6 +53,11 @@ describe('the plan of the pool', () => {
     expect(plan([], { own: { ...settings, size: 9, max: 9 } })).toMatchObject({ make: 2 });
     // Of a boot that has just begun there may be no row yet.
     expect(plan([], { look: { booting: 1 } })).toMatchObject({ make: 1 });
+  });
+
+  it('replaces what is out of reach, though its row says that it runs', () => {
+    const view = { outOfReach: new Set(['lost']) };
+    expect(plan([one('lost'), one('b')], { view })).toMatchObject({ retire: ['lost'], make: 1 });
   });
 
   it('replaces what does not run, and what is old only when there is something new', () => {
