@@ -100,11 +100,15 @@ function launch(
 ): ChildProcess {
   const home = join(directory, 'home'); // its sandboxes write to ~/.openhands and ~/.gitconfig
   mkdirSync(home, { recursive: true });
+  const programs = join(directory, 'bin');
+  mkdirSync(programs, { recursive: true });
+  // Its agents have a browser tool that is refused, and the start with it, where no Chromium is; none is ever opened.
+  writeExecutable(join(programs, 'chromium'), '#!/bin/sh\nexit 1\n');
   const log = openSync(join(directory, 'server.log'), 'a');
   return spawn(python, [SERVE, String(port)], {
     cwd: directory,
     env: {
-      PATH: process.env['PATH'],
+      PATH: `${process.env['PATH'] ?? ''}:${programs}`,
       HOME: home,
       RUNTIME: 'process',
       OH_PERSISTENCE_DIR: directory,
@@ -122,7 +126,7 @@ function launch(
 /** A command that is called like a Python, and tells a light agent-server what Callboard would tell it. */
 function asPython(command: string, directory: string): string {
   const path = join(directory, 'light-python');
-  writeFileSync(
+  writeExecutable(
     path,
     `#!/bin/sh
 OPENHANDS_AGENT_SERVER_CONFIG_PATH=$PWD/agent-server.json
@@ -134,8 +138,12 @@ printf '{"session_api_keys":["%s"]}\\n' "$SESSION_API_KEY" >"$OPENHANDS_AGENT_SE
 exec '${command}' "$@"
 `,
   );
-  chmodSync(path, 0o755);
   return path;
+}
+
+function writeExecutable(path: string, text: string): void {
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
 }
 
 async function answering(server: PythonServer, child: ChildProcess): Promise<void> {
