@@ -125,7 +125,7 @@ export async function indexedFileNames(
   return new Map(rows.map(({ id, fileName }) => [id, fileName]));
 }
 
-/** Reads the index. Every method reads as many rows as it returns, or counts by index alone. */
+/** Reads the index. Every method reads as many rows as it returns; only a count within a time reads as many entries as it counts. */
 export class EventIndex {
   constructor(private readonly database: Database) {}
 
@@ -159,18 +159,25 @@ export class EventIndex {
     return { locations, next: rows.length > page.limit && last ? encodePosition(last) : null };
   }
 
-  /** How many events {@link page} would find over all its pages. */
+  /** How many events {@link page} would find over all its pages; where no time is asked for, without looking at them. */
   async count(query: EventQuery): Promise<number> {
-    const countOf = (scope: SQL) => sql`
-      select count(*)::float8 as total from event_index
-      where ${sql.join([scope, ...filters(query)], sql` and `)}`;
+    const countOf = (scope: (id: SQL) => SQL) =>
+      hasWindow(query)
+        ? sql`
+          select count(*)::float8 as total from event_index
+          where ${sql.join([scope(sql`event_index.conversation_id`), ...filters(query)], sql` and `)}`
+        : sql`
+          select coalesce(sum(event_counts.total), 0)::float8 as total from event_counts
+          where ${scope(sql`event_counts.conversation_id`)}
+            and ${query.kind === undefined ? sql`true` : sql`event_counts.kind = ${query.kind}`}`;
+    const { conversationId, users } = query;
     const { rows } = await this.database.execute<{ total: number }>(
-      query.conversationId !== null
-        ? countOf(within(query.conversationId, query.users))
+      conversationId !== null
+        ? countOf((id) => within(conversationId, users, id))
         : sql`
           select coalesce(sum(counted.total), 0)::float8 as total from conversations
-          cross join lateral (${countOf(sql`event_index.conversation_id = conversations.id`)}) counted
-          where ${visible(query.users)}`,
+          cross join lateral (${countOf((id) => sql`${id} = conversations.id`)}) counted
+          where ${visible(users)}`,
     );
     return rows[0]?.total ?? 0;
   }
@@ -229,6 +236,9 @@ function acrossConversations(
     where ${visible(query.users)} ${order} limit ${limit}`;
 }
 
+const hasWindow = ({ timestampGte, timestampLt }: EventFilter): boolean =>
+  timestampGte !== undefined || timestampLt !== undefined;
+
 function filters({ kind, timestampGte, timestampLt }: EventFilter): SQL[] {
   const conditions: SQL[] = [];
   if (kind !== undefined) conditions.push(sql`event_index.kind = ${kind}`);
@@ -246,8 +256,12 @@ const visible = (users: VisibleUsers): SQL =>
  * One conversation, if the caller may see it. The id is a constant of its own, so that the planner knows how many events
  * it has and reads its index in order; the right to see it is looked up once.
  */
-const within = (conversationId: string, users: VisibleUsers): SQL =>
-  sql`event_index.conversation_id = ${conversationId} and exists (
+const within = (
+  conversationId: string,
+  users: VisibleUsers,
+  column = sql`event_index.conversation_id`,
+): SQL =>
+  sql`${column} = ${conversationId} and exists (
     select 1 from conversations where conversations.id = ${conversationId} and ${visible(users)})`;
 
 const beyond = ({ timestamp, ordinal }: EventPosition, descending: boolean): SQL =>

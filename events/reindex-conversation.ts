@@ -5,6 +5,7 @@ import { lockConversationEvents } from '../db/callback-repository.js';
 import type { Executor } from '../db/executor.js';
 import { conversations, eventIndex } from '../db/schema/index.js';
 import { dropIfDamaged, readIndexed } from './damage.js';
+import { countAnew, countsAgree } from './event-counts.js';
 import { eventFileName, idOfFileName, timestampOfFileName } from './event-file-name.js';
 import { isTemporaryName } from './event-files.js';
 import { addToIndex, indexedFileNames, type EventLocation, type IndexEntry } from './event-index.js';
@@ -27,6 +28,7 @@ export async function reindexConversation(context: ReindexContext, conversationI
   const before = lost();
   await checkEntries(context, conversationId);
   await checkFiles(context, conversationId);
+  await checkCounts(context, conversationId);
   if (lost() > before) context.result.toFetch.push(conversationId);
 }
 
@@ -237,6 +239,15 @@ async function contentOf(
     if (error instanceof Error && 'syscall' in error) return undefined;
     throw error;
   }
+}
+
+/** Triggers keep them; a table that was restored without them, or changed by hand, is found here. */
+async function checkCounts(context: ReindexContext, conversationId: string): Promise<void> {
+  await locked(context, conversationId, async (tx) => {
+    if (await countsAgree(tx ?? context.database, conversationId)) return;
+    report(context, { kind: 'miscounted', conversationId, name: '' });
+    if (tx) await countAnew(tx, conversationId);
+  });
 }
 
 /** Works under the conversation's lock and in a transaction; with null, and without both, when nothing may be changed. */

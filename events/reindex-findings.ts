@@ -14,13 +14,14 @@ export const REINDEX_ACTIONS = {
   leftover: 'files of a deleted conversation: removed',
   foreign: 'a file that is no event of ours: left where it is',
   unreadable: 'a file that the disk does not give out: left where it is',
+  miscounted: 'numbers of events that are not those of the index: counted anew',
 } as const;
 export type ReindexKind = keyof typeof REINDEX_ACTIONS;
 
 export interface ReindexFinding {
   kind: ReindexKind;
   conversationId: string;
-  /** Name of the file; empty where it is about all of them. */
+  /** Name of the file; empty where it is about all of them, or about none. */
   name: string;
   /** Where the file was moved to. */
   setAside?: string;
@@ -81,6 +82,7 @@ export const emptyResult = (): ReindexResult => ({
     leftover: 0,
     foreign: 0,
     unreadable: 0,
+    miscounted: 0,
   },
   toFetch: [],
   toWake: [],

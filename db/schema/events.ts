@@ -36,6 +36,20 @@ export const eventIndex = pgTable(
   ],
 );
 
+/**
+ * How many events of a kind a conversation has in {@link eventIndex}: counting its entries would take longer the more there
+ * are. Kept by triggers of that table, whoever writes to it, in the same transaction (migration `event-counts`).
+ */
+export const eventCounts = pgTable(
+  'event_counts',
+  {
+    conversationId: text('conversation_id').notNull(),
+    kind: text('kind').notNull(),
+    total: bigint('total', { mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.conversationId, table.kind] })],
+);
+
 export const CALLBACK_STATUSES = ['ACTIVE', 'DISABLED', 'COMPLETED', 'ERROR'] as const;
 export type CallbackStatus = (typeof CALLBACK_STATUSES)[number];
 

@@ -118,4 +118,34 @@ describe('migrations', () => {
     await migrateDatabase(url, { allowNewer: true });
     expect(await tables(url)).toContain('later');
   });
+
+  it('count the events that are there, and those that come and go afterwards', async () => {
+    const url = await emptyDatabase();
+    const before = journalOf(MIGRATIONS).entries.findIndex(({ tag }) => tag.endsWith('event-counts'));
+    await migrateDatabase(url, { folder: folderWith(before) });
+    const add = (conversation: string, from: number, to: number) =>
+      query(
+        url,
+        `insert into event_index (conversation_id, event_id, kind, timestamp, file_name)
+         select '${conversation}', n::text, case when n % 2 = 0 then 'even' else 'odd' end, now(), 'x'
+         from generate_series(${from}, ${to}) n`,
+      );
+    const counts = async () =>
+      (
+        await query<{ line: string }>(
+          url,
+          `select conversation_id || ' ' || kind || ' ' || total as line from event_counts order by 1`,
+        )
+      ).map(({ line }) => line);
+    await add('a', 1, 5);
+    await migrateDatabase(url);
+    expect(await counts()).toEqual(['a even 2', 'a odd 3']);
+    await add('a', 6, 6);
+    await add('b', 1, 1);
+    expect(await counts()).toEqual(['a even 3', 'a odd 3', 'b odd 1']);
+    await query(url, `delete from event_index where conversation_id = 'b' or event_id = '2'`);
+    expect(await counts()).toEqual(['a even 2', 'a odd 3']);
+    await query(url, 'truncate event_index');
+    expect(await counts()).toEqual([]);
+  });
 });

@@ -240,3 +240,26 @@ it('callbacks run for what they have no result for, and not again for the rest',
   expect(new Set(next.map(({ eventId }) => eventId))).toEqual(new Set(['waiting']));
   expect(await callbacks.remaining(id)).toBe(2);
 });
+
+it('numbers of events that are wrong are counted anew', async () => {
+  const id = await newConversation();
+  await store.ingest(id, [
+    incomingEvent({ id: 'one', kind: 'MessageEvent', timestamp: '2026-11-21T00:00:00' }),
+    incomingEvent({ id: 'two', kind: 'ActionEvent', timestamp: '2026-11-21T00:00:01' }),
+  ]);
+  const count = (kind?: string) => store.count({ conversationId: id, users: null, kind });
+  const { database } = connection;
+  expect((await reindex(false, id)).found.miscounted).toBe(0);
+  await database.execute(
+    sql`update event_counts set total = 5 where conversation_id = ${id} and kind = 'MessageEvent'`,
+  );
+  await database.execute(
+    sql`delete from event_counts where conversation_id = ${id} and kind = 'ActionEvent'`,
+  );
+  await database.execute(sql`insert into event_counts values (${id}, 'NoEvent', 1)`);
+  expect((await reindex(false, id)).found.miscounted).toBe(1);
+  expect(await count()).toBe(6);
+  expect((await reindex(true, id)).found.miscounted).toBe(1);
+  expect([await count(), await count('MessageEvent'), await count('ActionEvent')]).toEqual([2, 1, 1]);
+  expect((await reindex(true, id)).found.miscounted).toBe(0);
+});
