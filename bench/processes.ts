@@ -49,3 +49,21 @@ export function residentMegabytes(pid: number | undefined): number {
   const status = readFileSync(`/proc/${pid ?? 'self'}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_024;
 }
+
+/** What the processors of a machine have had to do, in ticks: all of it, waiting included, and what a hypervisor gave to others. */
+export interface MachineTime {
+  all: number;
+  stolen: number;
+}
+
+export function machineTime(): MachineTime {
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n');
+  // user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of user.
+  const ticks = line.split(/\s+/).slice(1, 9).map(Number);
+  return { all: ticks.reduce((sum, count) => sum + count, 0), stolen: ticks[7] ?? 0 };
+}
+
+/** Share of all processor time, from 0 to 1, that a virtual machine did not get since `before`. */
+export function stolenSince(before: MachineTime, now = machineTime()): number {
+  return now.all === before.all ? 0 : (now.stolen - before.stolen) / (now.all - before.all);
+}

@@ -4,6 +4,8 @@ import type { Result } from './measure.js';
 /** A result with the load average of the last minute when it had been measured. */
 export interface MeasuredResult extends Result {
   load: number;
+  /** Share of the processor time that a hypervisor gave to others meanwhile, from 0 to 1. */
+  stolen: number;
 }
 
 export interface ReportOptions {
@@ -25,7 +27,7 @@ export function reportOf(
     result.value,
     result.met === null ? '–' : result.met ? 'yes' : '**no**',
     result.detail,
-    result.load.toFixed(1),
+    `${result.load.toFixed(1)}${result.stolen < 0.01 ? '' : `; ${(result.stolen * 100).toFixed(0)} % stolen`}`,
   ]);
   const theirs = measured ? ['Python 1.11 (this run)', 'ratio'] : ['Python 1.11 (recorded)'];
   const head = ['measure', ...theirs, 'bar', 'measured', 'met', 'range and parts', 'load'];
@@ -33,7 +35,7 @@ export function reportOf(
   const about = measured
     ? ' The Python server was measured in turns; a ratio says how many times better Callboard is, as the median of the pairs.'
     : '';
-  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included.${about}\n\n${lines.join('\n')}\n`;
+  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included; stolen is processor time that this virtual machine was not given.${about}\n\n${lines.join('\n')}\n`;
 }
 
 function measuredPython({ beside, python }: Result): [value: string, ratio: string] {

@@ -27,6 +27,7 @@ import { lists } from './measures/lists.js';
 import { pages } from './measures/pages.js';
 import { realStart } from './measures/real-start.js';
 import { warmStart } from './measures/warm-start.js';
+import { machineTime, stolenSince } from './processes.js';
 import { PythonSide } from './python-server/side.js';
 import { reportOf, type MeasuredResult } from './report.js';
 
@@ -101,10 +102,12 @@ async function main(): Promise<void> {
     for (const { name, title, run } of measures) {
       note(`${title} …`);
       const began = performance.now();
+      const before = machineTime();
       try {
         const measured = await run(surroundings);
         const [load = 0] = loadavg();
-        results.push(...measured.map((result) => ({ ...result, load })));
+        const stolen = stolenSince(before);
+        results.push(...measured.map((result) => ({ ...result, load, stolen })));
         note(`${title}: ${((performance.now() - began) / 1_000).toFixed(0)} s`);
       } catch (error) {
         failed.push(name);

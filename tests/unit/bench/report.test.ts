@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { machineTime, stolenSince } from '../../../bench/processes.js';
 import { reportOf, type MeasuredResult } from '../../../bench/report.js';
 
 const about = { runs: 5, machine: '2 cores' };
@@ -10,6 +11,7 @@ const result = (given: Partial<MeasuredResult>): MeasuredResult => ({
   met: false,
   python: '1.56 s',
   load: 1.25,
+  stolen: 0.004,
   ...given,
 });
 const cellsOf = (line = ''): string[] =>
@@ -40,6 +42,14 @@ describe('The table of the bench', () => {
         load: '1.3',
       },
     ]);
+  });
+
+  it('says how much of its time a virtual machine was not given', () => {
+    expect(table([result({ stolen: 0.204 })], false)).toMatchObject([{ load: '1.3; 20 % stolen' }]);
+    expect(stolenSince({ all: 1_000, stolen: 10 }, { all: 1_400, stolen: 110 })).toBe(0.25);
+    const before = machineTime();
+    expect(before.all).toBeGreaterThan(before.stolen);
+    expect(stolenSince(before, before)).toBe(0);
   });
 
   it('shows what the Python server took in the same run, and the ratio', () => {
