@@ -2,6 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { ConversationHome } from './conversation-repository.js';
 import type { Database } from './database.js';
 import { conversations, startRequests, startTasks } from './schema/index.js';
+import { whenAsked } from './when-asked.js';
 
 /**
  * Whether a conversation lives in a sandbox: `here`, `deleted` from there, `unknown` so far, or `elsewhere`: then the
@@ -11,13 +12,15 @@ export type Residence = 'here' | 'deleted' | 'unknown' | 'elsewhere';
 
 /** Tells what a sandbox may report on (contract 6.1). */
 export class ConversationResidence {
-  #home: HomeStatement | null = null;
+  readonly #home;
 
-  constructor(private readonly database: Database) {}
+  constructor(private readonly database: Database) {
+    this.#home = whenAsked(() => homeStatement(database));
+  }
 
   /** Also a conversation that is only being started belongs to the owner, and the sandbox, of its start. */
   async of(conversationId: string, sandbox: ConversationHome): Promise<Residence> {
-    const [row] = await (this.#home ??= homeStatement(this.database)).execute({ id: conversationId });
+    const [row] = await this.#home().execute({ id: conversationId });
     if (row) {
       if (row.sandboxId !== sandbox.id || row.owner !== sandbox.createdByUserId) return 'elsewhere';
       return row.deletedAt ? 'deleted' : 'here';
@@ -50,5 +53,3 @@ const homeStatement = (database: Database) =>
     .from(conversations)
     .where(eq(conversations.id, sql.placeholder('id')))
     .prepare('conversation_residence');
-
-type HomeStatement = ReturnType<typeof homeStatement>;

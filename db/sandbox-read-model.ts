@@ -3,6 +3,7 @@ import type { Database } from './database.js';
 import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
 import type { SandboxRecord } from './sandbox-repository.js';
 import { sandboxes } from './schema/index.js';
+import { whenAsked } from './when-asked.js';
 
 /** What a list shows of a sandbox; the key is still encrypted. */
 export type ListedSandbox = Pick<
@@ -27,7 +28,7 @@ export class SandboxReadModel {
 
   constructor(private readonly database: Database) {
     const limit = sql.placeholder('limit');
-    this.#firstPage = {
+    this.#firstPage = whenAsked(() => ({
       all: this.#page(undefined, limit).prepare('sandboxes_of_all'),
       one: this.#page(eq(sandboxes.createdByUserId, sql.placeholder('user')), limit).prepare(
         'sandboxes_of_one',
@@ -36,7 +37,7 @@ export class SandboxReadModel {
         sql`${sandboxes.createdByUserId} = any(${sql.placeholder('users')}::text[])`,
         limit,
       ).prepare('sandboxes_of_some'),
-    };
+    }));
   }
 
   /** Newest first. */
@@ -59,12 +60,12 @@ export class SandboxReadModel {
   }
 
   async #first(users: VisibleUsers, limit: number): Promise<ListedSandbox[]> {
-    if (users === null) return this.#firstPage.all.execute({ limit });
+    if (users === null) return this.#firstPage().all.execute({ limit });
     const [user, ...others] = users;
     if (user === undefined) return [];
     return others.length === 0
-      ? this.#firstPage.one.execute({ user, limit })
-      : this.#firstPage.some.execute({ users, limit });
+      ? this.#firstPage().one.execute({ user, limit })
+      : this.#firstPage().some.execute({ users, limit });
   }
 
   #page(which: SQL | undefined, limit: number | Placeholder) {

@@ -7,6 +7,7 @@ import { askedTogether } from './asked-together.js';
 import type { Database } from './database.js';
 import { after, cutPage, decodeCursor, isOwnedBy, ownedBy, type VisibleUsers } from './paging.js';
 import { conversations, startRequests, startTasks, startTaskTransitions } from './schema/index.js';
+import { whenAsked } from './when-asked.js';
 
 export interface StartTaskFilter {
   /** Hex id of the conversation a start led to. */
@@ -60,9 +61,11 @@ export class StartTaskReadModel {
     private readonly database: Database,
     private readonly clientAddress: (sandboxId: string, directUrl: string) => string = (_, url) => url,
   ) {
-    this.#byIds = this.#tasks()
-      .where(and(sql`${startTasks.id} = any(${sql.placeholder('ids')})`, this.#notDeleted()))
-      .prepare('start_tasks_by_ids');
+    this.#byIds = whenAsked(() =>
+      this.#tasks()
+        .where(and(sql`${startTasks.id} = any(${sql.placeholder('ids')})`, this.#notDeleted()))
+        .prepare('start_tasks_by_ids'),
+    );
     this.#batch = askedTogether((questions: readonly BatchQuestion[]) => this.#batches(questions));
   }
 
@@ -189,7 +192,7 @@ export class StartTaskReadModel {
 
   /** One statement for all; whose a task is, is looked at for each of the callers. */
   async #batches(questions: readonly BatchQuestion[]): Promise<(StoredTask | null)[][]> {
-    const rows = await this.#byIds.execute({ ids: [...new Set(questions.flatMap(({ ids }) => ids))] });
+    const rows = await this.#byIds().execute({ ids: [...new Set(questions.flatMap(({ ids }) => ids))] });
     const stored = new Map(
       rows.map(({ task, request }) => [task.id, { task, request: inWireOrder(request) }]),
     );
