@@ -6,13 +6,18 @@ export const START_PATH = '/api/bash/start_bash_command';
 const CommandPage = bashEventPage(BashCommandEvent);
 const OutputPage = bashEventPage(BashOutputEvent);
 
+/** An answer that took no longer tells the time of a server well enough, in milliseconds. */
+const PROMPT_MS = 500;
+/** How often a server is asked that always takes longer. */
+const MOST_ATTEMPTS = 3;
+
 /** A command of an earlier attempt: its result is there or will be, or it died with the server. */
 export interface EarlierCommand {
   state: 'known' | 'lost';
   command: BashCommandEvent;
 }
 
-export function commandLog(transport: Transport) {
+export function commandLog(transport: Pick<Transport, 'json'>) {
   /** Output after the piece number `order`, in order. */
   async function outputAfter(
     commandId: string,
@@ -61,6 +66,22 @@ export function commandLog(transport: Transport) {
     return null;
   }
 
+  /**
+   * When the server was started, by our clock, in milliseconds; too early by no more than the last answer took. The first
+   * answer of a server takes seconds, in which it imports its tools: taken for the server's age, they would make it younger
+   * than its commands.
+   */
+  async function serverStarted(signal?: AbortSignal): Promise<number> {
+    for (let attempt = 1; ; attempt++) {
+      const asked = Date.now();
+      const { uptime } = await transport.json(
+        { method: 'GET', path: '/server_info', idempotent: true, signal },
+        ServerInfo,
+      );
+      if (Date.now() - asked <= PROMPT_MS || attempt === MOST_ATTEMPTS) return asked - uptime * 1000;
+    }
+  }
+
   return {
     outputAfter,
 
@@ -80,14 +101,9 @@ export function commandLog(transport: Transport) {
       if (!command) return null;
       const output = await outputAfter(command.id, -1, signal);
       if (output.at(-1)?.exit_code != null) return { state: 'known', command };
-      const { uptime } = await transport.json(
-        { method: 'GET', path: '/server_info', idempotent: true, signal },
-        ServerInfo,
-      );
       // Uptime counts from the import of the program, seconds before it takes its first command, so that
       // whole seconds and slightly different clocks do no harm.
-      const serverStarted = Date.now() - uptime * 1000;
-      const lost = Date.parse(command.timestamp) < serverStarted;
+      const lost = Date.parse(command.timestamp) < (await serverStarted(signal));
       return { state: lost ? 'lost' : 'known', command };
     },
   };
