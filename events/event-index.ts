@@ -142,16 +142,15 @@ export class EventIndex {
     const descending = page.sortOrder === 'TIMESTAMP_DESC';
     const position = decodePosition(page.pageId);
     const conditions = [...filters(query), ...(position ? [beyond(position, descending)] : [])];
-    const order = descending
-      ? sql`order by event_index.timestamp desc, event_index.ordinal desc`
-      : sql`order by event_index.timestamp, event_index.ordinal`;
     const passedOver = query.conversationId === null ? 0 : (page.offset ?? 0);
-    const pageOf = (scope: SQL) => sql`
+    const pageOf = (scope: SQL, order: readonly SQL[]) => sql`
       select ${COLUMNS} from event_index
-      where ${sql.join([scope, ...conditions], sql` and `)} ${order} limit ${page.limit + 1} offset ${passedOver}`;
+      where ${sql.join([scope, ...conditions], sql` and `)} ${orderedBy(order, descending)}
+      limit ${page.limit + 1} offset ${passedOver}`;
+    const { conversationId, users } = query;
     const statement =
-      query.conversationId !== null
-        ? pageOf(within(query.conversationId, query.users))
+      conversationId !== null
+        ? pageOf(sql`${isOf(sql`${conversationId}`)} and ${isVisible(conversationId, users)}`, OWN_ORDER)
         : acrossConversations(query, pageOf, descending, page.limit + 1);
     const rows = await this.#readInOrder(statement);
     const locations = rows.slice(0, page.limit);
@@ -219,22 +218,39 @@ export class EventIndex {
  */
 function acrossConversations(
   query: EventQuery,
-  pageOf: (scope: SQL) => SQL,
+  pageOf: (scope: SQL, order: readonly SQL[]) => SQL,
   descending: boolean,
   limit: number,
 ): SQL {
   if (query.users === null && query.kind === undefined) {
-    return pageOf(sql`exists (
-      select 1 from conversations where conversations.id = event_index.conversation_id and ${visible(null)})`);
+    const scope = sql`exists (
+      select 1 from conversations where conversations.id = event_index.conversation_id and ${visible(null)})`;
+    return pageOf(scope, TIME_ORDER);
   }
-  const order = descending
-    ? sql`order by found."timestamp" desc, found."ordinal" desc`
-    : sql`order by found."timestamp", found."ordinal"`;
+  const order = [sql`found."timestamp"`, sql`found."ordinal"`];
   return sql`
     select found.* from conversations
-    cross join lateral (${pageOf(sql`event_index.conversation_id = conversations.id`)}) found
-    where ${visible(query.users)} ${order} limit ${limit}`;
+    cross join lateral (${pageOf(isOf(sql`conversations.id`), OWN_ORDER)}) found
+    where ${visible(query.users)} ${orderedBy(order, descending)} limit ${limit}`;
 }
+
+/** Of all events, and within a conversation: what the indexes of {@link eventIndex} are sorted by. */
+const TIME_ORDER = [sql`event_index.timestamp`, sql`event_index.ordinal`];
+const OWN_ORDER = [sql`event_index.conversation_id`, ...TIME_ORDER];
+
+const orderedBy = (columns: readonly SQL[], descending: boolean): SQL =>
+  sql`order by ${sql.join(
+    columns.map((column) => (descending ? sql`${column} desc` : column)),
+    sql`, `,
+  )}`;
+
+/**
+ * The events of one conversation, for a page in {@link OWN_ORDER}. As a list of one, so that the conversation stays a part of
+ * the order, which its own indexes alone have: of a conversation that seems to hold most of all events, the planner would
+ * otherwise read the index of all events and pass over what others have stored.
+ */
+const isOf = (conversationId: SQL): SQL =>
+  sql`event_index.conversation_id = any(array[${conversationId}]::text[])`;
 
 const hasWindow = ({ timestampGte, timestampLt }: EventFilter): boolean =>
   timestampGte !== undefined || timestampLt !== undefined;
@@ -254,15 +270,17 @@ const visible = (users: VisibleUsers): SQL =>
 
 /**
  * One conversation, if the caller may see it. The id is a constant of its own, so that the planner knows how many events
- * it has and reads its index in order; the right to see it is looked up once.
+ * it has and reads its index in order.
  */
 const within = (
   conversationId: string,
   users: VisibleUsers,
   column = sql`event_index.conversation_id`,
-): SQL =>
-  sql`${column} = ${conversationId} and exists (
-    select 1 from conversations where conversations.id = ${conversationId} and ${visible(users)})`;
+): SQL => sql`${column} = ${conversationId} and ${isVisible(conversationId, users)}`;
+
+/** Whether the caller may see a conversation; looked up once for a statement. */
+const isVisible = (conversationId: string, users: VisibleUsers): SQL =>
+  sql`exists (select 1 from conversations where conversations.id = ${conversationId} and ${visible(users)})`;
 
 const beyond = ({ timestamp, ordinal }: EventPosition, descending: boolean): SQL =>
   sql`(event_index.timestamp, event_index.ordinal) ${descending ? sql`<` : sql`>`} (
