@@ -1,4 +1,5 @@
 import { and, desc, eq, inArray, isNull, sql, type Placeholder, type SQL } from 'drizzle-orm';
+import { askedTogether } from './asked-together.js';
 import type { Database } from './database.js';
 import { after, alignedTo, cutPage, decodeCursor, ownedBy, type VisibleUsers } from './paging.js';
 import type { SandboxRecord } from './sandbox-repository.js';
@@ -21,10 +22,17 @@ const LISTED = {
   createdAt: sandboxes.createdAt,
 };
 
+interface FirstPage {
+  users: VisibleUsers;
+  limit: number;
+}
+
 /** Answers questions about sandboxes from SQL alone; deleted ones are not there, nor those that are nobody's yet. */
 export class SandboxReadModel {
   /** First pages are polled: their statements are built, read and planned once. */
   readonly #firstPage;
+  /** Pages of the same users that are asked for at the same moment are one statement. */
+  readonly #askFirst;
 
   constructor(private readonly database: Database) {
     const limit = sql.placeholder('limit');
@@ -38,13 +46,24 @@ export class SandboxReadModel {
         limit,
       ).prepare('sandboxes_of_some'),
     }));
+    this.#askFirst = askedTogether((pages: readonly FirstPage[]) => {
+      const asked = new Map<string, Promise<readonly ListedSandbox[]>>();
+      return Promise.all(
+        pages.map(({ users, limit }) => {
+          const question = JSON.stringify([users, limit]);
+          const answer = asked.get(question) ?? this.#first(users, limit);
+          asked.set(question, answer);
+          return answer;
+        }),
+      );
+    });
   }
 
   /** Newest first. */
   async search(
     users: VisibleUsers,
     page: { limit: number; pageId?: string | undefined },
-  ): Promise<{ records: ListedSandbox[]; nextPageId: string | null }> {
+  ): Promise<{ records: readonly ListedSandbox[]; nextPageId: string | null }> {
     const position = decodeCursor(page.pageId);
     const rows = position
       ? await this.#page(
@@ -54,7 +73,7 @@ export class SandboxReadModel {
           ),
           page.limit + 1,
         )
-      : await this.#first(users, page.limit + 1);
+      : await this.#askFirst({ users, limit: page.limit + 1 });
     const cut = cutPage(rows, page.limit, (row) => ({ at: row.createdAt, id: row.id }));
     return { records: cut.rows, nextPageId: cut.next };
   }

@@ -100,6 +100,34 @@ describe('a first page of sandboxes', () => {
     expect(await seen(['eve'])).toEqual([]);
     expect(await seen([])).toEqual([]);
   });
+
+  it('is asked for once by all who ask for the same at the same moment, and shows each what is theirs', async () => {
+    const { database } = connection;
+    const ids = await Promise.all(
+      ['fay', 'gus'].map((createdByUserId) => insertSandbox(database, { createdByUserId })),
+    );
+    const [fays, gus] = ids;
+    const sandboxes = new SandboxReadModel(noted());
+    const seen = async (users: string[] | null, limit = 10) => {
+      const { records } = await sandboxes.search(users, { limit });
+      return records.map(({ id }) => id).filter((id) => ids.includes(id));
+    };
+    statements.length = 0;
+    const asked = await Promise.all([
+      seen(['fay']),
+      seen(['gus']),
+      seen(['fay']),
+      seen(['gus', 'fay']),
+      seen(['fay'], 5),
+      seen(['eve']),
+      seen([]),
+      seen(['fay']),
+    ]);
+    expect(asked).toEqual([[fays], [gus], [fays], expect.arrayContaining(ids), [fays], [], [], [fays]]);
+    expect(statements).toHaveLength(5);
+    await connection.pool.query('update sandboxes set deleted_at = now() where id = $1', [fays]);
+    expect(await seen(['fay'])).toEqual([]); // nothing is kept
+  });
 });
 
 it('is found by index alone among thousands, whatever plan is kept for it', async () => {
