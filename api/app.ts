@@ -10,7 +10,7 @@ import { corsHeaders } from './middleware/cors.js';
 import { refuseCrossSite } from './middleware/cross-site.js';
 import { refuseForeignHost } from './middleware/own-host.js';
 import { requestLog } from './middleware/request-log.js';
-import { cacheHeaders, securityHeaders } from './middleware/response-headers.js';
+import { responseHeaders } from './middleware/response-headers.js';
 import { openApiDocument, type OpenApiDocument } from './openapi.js';
 import { registerRoutes } from './register-routes.js';
 import { createRateLimits } from './rate-limits.js';
@@ -60,7 +60,7 @@ export function createApp({
   app.use(requestLog(logger));
   // Nobody asks where the public address is known; keeping it makes every promise dearer.
   if (server.publicUrl === null) app.use(rememberOrigin);
-  app.use(securityHeaders, cacheHeaders);
+  app.use(responseHeaders);
   app.use(corsHeaders(server.corsOrigins));
   app.use(refuseForeignHost(server));
   app.use(refuseCrossSite(server));

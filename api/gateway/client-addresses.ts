@@ -1,6 +1,6 @@
 /** Under which address clients are told to reach an agent-server: its own, or this server's (the gateway). */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler } from 'express';
 import type { ExposedUrl } from '../../contract/sandbox.js';
 
 /** Turns the direct address of an agent-server into the one that clients are told. */
@@ -21,14 +21,20 @@ const requestOrigin = new AsyncLocalStorage<string>();
  * proxy on a private address sent them (the application's trust setting), else the `Host` header does.
  */
 export const rememberOrigin: RequestHandler = (request, _response, next) => {
-  // Express reads forwarded headers by the trust setting; what cannot be a host is no part of an address.
-  const host: unknown = request.host;
-  if (typeof host === 'string' && /^[\w.[\]:-]+$/.test(host)) {
-    requestOrigin.run(`${request.protocol}://${host}`, next);
-  } else {
-    next();
-  }
+  const origin = originOf(request);
+  if (origin === null) next();
+  else requestOrigin.run(origin, next);
 };
+
+/** What cannot be a host is no part of an address. */
+function originOf(request: Request): string | null {
+  const { headers } = request;
+  const isForwarded = headers['x-forwarded-host'] !== undefined || headers['x-forwarded-proto'] !== undefined;
+  // Express reads forwarded headers by the trust setting; it looks at the sender's address even where there are none.
+  const host: unknown = isForwarded ? request.host : headers.host;
+  if (typeof host !== 'string' || !/^[\w.[\]:-]+$/.test(host)) return null;
+  return `${isForwarded ? request.protocol : 'http'}://${host}`; // of itself this server speaks plain HTTP
+}
 
 /**
  * Addresses on this server: below the configured public URL, else below the origin that the client itself used, so that

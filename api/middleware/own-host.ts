@@ -24,14 +24,21 @@ export function refuseForeignHost(options: OwnHostOptions): RequestHandler {
       .filter((address): address is string => address !== null && URL.canParse(address))
       .map((address) => new URL(address).hostname),
   );
+  let accepted: string | undefined; // callers hardly ever change the name by which they call
   return (request, _response, next) => {
-    const name = nameOf(request.headers.host);
+    const header = request.headers.host;
+    if (header !== undefined && header === accepted) {
+      next();
+      return;
+    }
+    const name = nameOf(header);
     if (
       name === null ||
       isLoopback(name) ||
       isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0 ||
       known.has(name)
     ) {
+      accepted = header;
       next();
       return;
     }

@@ -378,6 +378,11 @@ describe('the address of an agent-server', () => {
       { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'agents.example:8443' },
       () => 'https://agents.example:8443',
     ],
+    [
+      'the protocol that a proxy tells',
+      { 'X-Forwarded-Proto': 'https' },
+      (url) => url.replace('http:', 'https:'),
+    ],
     ['nothing that is no host', { 'X-Forwarded-Host': 'a/b' }, () => 'direct'],
   ])('is below %s, for requests with a body too', async (_, headers, expected) => {
     const about = {

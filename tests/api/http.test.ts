@@ -33,6 +33,12 @@ describe('routes', () => {
       simple('get', '/items'),
       { ...simple('get', '/polled', ({ query }) => Promise.resolve({ state, query })), isPolled: true },
       simple('get', '/deep/{name:path}/content'),
+      simple('get', '/api/v1/{kind}/search', ({ request }) => Promise.resolve({ params: request.params })),
+      simple('put', '/api/v1/{kind}/search'),
+      simple('get', '/api/v1/boxes/{id}', ({ request }) => Promise.resolve({ params: request.params })),
+      simple('delete', '/api/v1/boxes/search'),
+      simple('post', '/api/v1/boxes/{id}/files/{name:path}'),
+      simple('post', '/api/v1/{rest:path}/all', ({ request }) => Promise.resolve({ params: request.params })),
       simple('get', '/nothing', () => Promise.resolve(undefined)),
       route({
         method: 'post',
@@ -61,6 +67,42 @@ describe('routes', () => {
     expect(await (await server.fetch('/items/7')).json()).toEqual({ id: 'any' });
     expect((await server.fetch('/deep/a/b/content')).status).toBe(200);
   });
+
+  it.each([
+    ['DELETE', '/api/v1/boxes/search', { path: '/api/v1/boxes/search' }],
+    ['GET', '/api/v1/boxes/search', { params: { id: 'search' } }],
+    ['PUT', '/api/v1/boxes/search', { path: '/api/v1/{kind}/search' }],
+    ['GET', '/api/v1/boxes/7?limit=1', { params: { id: '7' } }],
+    ['GET', '/api/v1/boxes/a%2Fb', { params: { id: 'a/b' } }],
+    ['GET', '/api/v1/jars/search', { params: { kind: 'jars' } }],
+    ['POST', '/api/v1/boxes/7/files/a/b', { path: '/api/v1/boxes/{id}/files/{name:path}' }],
+    ['POST', '/api/v1/boxes/7/files/all', { path: '/api/v1/boxes/{id}/files/{name:path}' }],
+    ['POST', '/api/v1/boxes/7/all', { params: { rest: ['boxes', '7'] } }],
+  ])('are tried by method and path, the literal ones first: %s %s', async (method, path, answer) => {
+    const response = await server.fetch(path, { method });
+    expect([response.status, await response.json()]).toEqual([200, answer]);
+  });
+
+  it.each([
+    ['/api/v1/boxes/search', 'DELETE, GET, PUT'],
+    ['/api/v1/boxes/7', 'GET'],
+    ['/api/v1/boxes/all', 'GET, POST'],
+    ['/api/v1/boxes/7/files/a', 'POST'],
+  ])('tell all methods of whatever fits a path: %s', async (path, allowed) => {
+    const response = await server.fetch(path, { method: 'PATCH' });
+    expect([response.status, response.headers.get('allow')]).toEqual([405, allowed]);
+  });
+
+  it.each(['/api/v1/boxes/', '/api/v1/boxes/7/', '/api/v1/boxes/search/'])(
+    'are not found with a slash behind them, but told of: %s',
+    async (path) => {
+      const response = await server.fetch(path);
+      expect([response.status, response.headers.get('location')]).toEqual([
+        307,
+        `${server.url}${path.slice(0, -1)}`,
+      ]);
+    },
+  );
 
   it('answer an unknown path with 404 and a known one with another method with 405', async () => {
     const unknown = await server.fetch('/nowhere');

@@ -63,6 +63,26 @@ it.each([
   }
 });
 
+it('a server on this machine alone looks at each name by which it is called, whatever came before', async () => {
+  const server = await startTestServer(routes, { server: LOCAL });
+  try {
+    const statuses: (number | undefined)[] = [];
+    for (const host of [
+      'attacker.example',
+      'localhost',
+      'localhost',
+      'attacker.example',
+      'localhost.attacker.example',
+      'localhost',
+    ]) {
+      statuses.push((await calledAs(server.url, host)).status);
+    }
+    expect(statuses).toEqual([403, 200, 200, 403, 403, 200]);
+  } finally {
+    await server.close();
+  }
+});
+
 it.each(['0.0.0.0', '::', 'callboard.internal'])(
   'a server that listens on %s answers to any name',
   async (host) => {
