@@ -7,9 +7,10 @@ import type { StartTask } from '../../contract/start-task.js';
 import type { conversations, sandboxes } from '../../db/schema/index.js';
 import { eventIndex } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { FakeAgentServer } from '../support/fake-agent-server.js';
 import { insertConversation, insertSandbox, insertStartTask, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 const BASE = '/api/v1/app-conversations';
 const SESSION_KEY = 'the session key of the sandbox';

@@ -6,8 +6,9 @@ import { LegacyConversation } from '../../contract/legacy-conversation.js';
 import type { StartTask } from '../../contract/start-task.js';
 import type { conversations, sandboxes } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { insertConversation, insertSandbox, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 const BASE = '/api/conversations';
 const SESSION_KEY = 'the session key of the sandbox';

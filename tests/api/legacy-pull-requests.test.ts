@@ -15,7 +15,7 @@ import type { GitProviderClient } from '../../git-providers/git-provider-client.
 import { ProviderHandler } from '../../git-providers/provider-handler.js';
 import { NO_TOKENS, type AuthStrategy } from '../../identity/auth-strategy.js';
 import type { ProviderToken, UserContext } from '../../identity/user-context.js';
-import { testVault } from '../support/api-fixture.js';
+import { testVault } from '../support/test-vault.js';
 import { openTestDatabase } from '../support/database.js';
 import { httpFor } from '../support/git-hosts/fake-git-host.js';
 import { GITHUB_TOKEN, GitHubHost } from '../support/git-hosts/github-host.js';

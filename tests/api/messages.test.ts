@@ -5,8 +5,9 @@ import type { StartTask } from '../../contract/start-task.js';
 import { PendingMessageRepository } from '../../db/pending-message-repository.js';
 import type { sandboxes } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { insertConversation, insertSandbox, insertStartTask, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 const BASE = '/api/v1/app-conversations';
 const SESSION_KEY = 'the session key of the sandbox';

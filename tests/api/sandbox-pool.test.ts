@@ -8,10 +8,11 @@ import { isTerminal, type StartTask } from '../../contract/start-task.js';
 import { sandboxes, startTaskTransitions } from '../../db/schema/index.js';
 import { lookupHash, purposes } from '../../identity/vault.js';
 import { SANDBOX_POOL_WORKFLOW, poolStateQuery } from '../../workflows/messages.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { STATUSES_OF_A_START } from '../support/fake-phases.js';
 import { freePort } from '../support/loopback.js';
 import { newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 /** Twenty starts at once take half a minute on a crowded machine. */
 const WITHIN = { timeout: 100_000, interval: 50 };

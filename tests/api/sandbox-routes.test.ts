@@ -5,8 +5,9 @@ import type { SandboxInfo, SandboxStatus } from '../../contract/sandbox.js';
 import { SandboxIdTaken, createSandboxRow } from '../../identity/new-sandbox.js';
 import { lookupHash, purposes } from '../../identity/vault.js';
 import { sandboxStateQuery } from '../../workflows/messages.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { insertSandbox, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 const BASE = '/api/v1/sandboxes';
 

@@ -3,8 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { isTerminal, type StartTask } from '../../contract/start-task.js';
 import { conversations, sandboxes, startRequests, startTasks } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { insertSandbox, insertStartTask, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 let api: ApiFixture;
 beforeAll(async () => {

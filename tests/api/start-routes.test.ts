@@ -7,10 +7,11 @@ import { readStartSecrets } from '../../contract/start-secrets.js';
 import { isTerminal, type StartTask } from '../../contract/start-task.js';
 import { startRequests, startTasks } from '../../db/schema/index.js';
 import { purposes } from '../../identity/vault.js';
-import { openApi, testVault, type ApiFixture } from '../support/api-fixture.js';
+import { openApi, type ApiFixture } from '../support/api-fixture.js';
 import { STATUSES_OF_A_START } from '../support/fake-phases.js';
 import { payloadTexts } from '../support/recorded-payloads.js';
 import { insertConversation, newId } from '../support/rows.js';
+import { testVault } from '../support/test-vault.js';
 
 let api: ApiFixture;
 beforeAll(async () => {
