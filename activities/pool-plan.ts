@@ -1,5 +1,6 @@
 /** How many warm sandboxes there should be, and what to do about those there are. */
 import type { PoolLook, PoolPlan } from '../contract/sandbox-pool.js';
+import type { Host } from '../db/hosts.js';
 import type { Demand, WarmSandbox } from '../db/warm-sandboxes.js';
 
 export interface PoolSettings {
@@ -7,8 +8,6 @@ export interface PoolSettings {
   size: number;
   /** Up to how many demand may raise that. */
   max: number;
-  /** How many may boot at once. */
-  parallelBoots: number;
   /** Age from which on one is replaced, in milliseconds. */
   maxAgeMs: number;
 }
@@ -21,8 +20,8 @@ export interface PoolView {
   outOfReach: ReadonlySet<string>;
   demand: readonly Demand[];
   startsUnderWay: boolean;
-  /** Memory that a new process may still use, in bytes. */
-  availableMemory: number;
+  /** The machines that are there, and what room they have. */
+  hosts: readonly Host[];
 }
 
 /** For how long a rush is remembered, in milliseconds. */
@@ -78,18 +77,21 @@ export function planPool(settings: PoolSettings, look: PoolLook, view: PoolView)
   // Those of which there is no row yet, and those that a start has taken while they booted.
   const booting = Math.max(look.booting, starting);
   const missing = Math.max(target - ready.length - booting, 0);
-  const room = Math.floor((view.availableMemory - RESERVE_BYTES) / SANDBOX_BYTES) - booting;
+  const rooms = roomsOf(look, view);
   const waitsFor =
     missing === 0
       ? undefined
       : view.startsUnderWay && look.waitedMs < COURTESY_MS
         ? 'starts that are under way'
-        : room <= 0
-          ? 'free memory'
-          : undefined;
-  const make = waitsFor ? 0 : Math.max(Math.min(missing, room, settings.parallelBoots - booting), 0);
+        : rooms.length === 0
+          ? 'a worker that owns sandboxes'
+          : rooms.every(({ memory }) => memory < SANDBOX_BYTES)
+            ? 'free memory'
+            : undefined;
+  const places = waitsFor ? [] : placesFor(missing, rooms);
   return {
-    make,
+    make: places.length,
+    hosts: places,
     retire,
     lookAgainMs: view.startsUnderWay && missing > 0 ? SOON_MS : LOOK_MS,
     isOver: target === 0 && sandboxes.length === 0 && !look.drained,
@@ -101,4 +103,43 @@ export function planPool(settings: PoolSettings, look: PoolLook, view: PoolView)
       ...(waitsFor ? { waitsFor } : {}),
     },
   };
+}
+
+/** What a machine has left for boots. */
+interface Room {
+  hostId: string;
+  /** In bytes. */
+  memory: number;
+  boots: number;
+}
+
+/** What boots on a machine has not taken its memory yet, and what has booted since it told of itself is not in its word. */
+function roomsOf(look: PoolLook, { hosts, sandboxes }: PoolView): Room[] {
+  return hosts.map(({ id: hostId, availableMemory, parallelBoots, seenAt }) => {
+    const here = sandboxes.filter((one) => one.hostId === hostId && !one.retired);
+    const begun = (look.bootingOn ?? []).filter((host) => host === hostId).length;
+    const booting = Math.max(begun, here.filter(({ status }) => status === 'STARTING').length);
+    const unheard = here.filter(({ status, updatedAt }) => status === 'RUNNING' && updatedAt > seenAt).length;
+    return {
+      hostId,
+      memory: availableMemory - RESERVE_BYTES - (booting + unheard) * SANDBOX_BYTES,
+      boots: parallelBoots - booting,
+    };
+  });
+}
+
+/** Where to boot up to so many: each on the machine that has most memory left by then. */
+function placesFor(count: number, rooms: readonly Room[]): string[] {
+  const left = rooms.map((room) => ({ ...room }));
+  const places: string[] = [];
+  while (places.length < count) {
+    const [best] = left
+      .filter(({ memory, boots }) => memory >= SANDBOX_BYTES && boots > 0)
+      .sort((a, b) => b.memory - a.memory);
+    if (!best) break;
+    best.memory -= SANDBOX_BYTES;
+    best.boots--;
+    places.push(best.hostId);
+  }
+  return places;
 }

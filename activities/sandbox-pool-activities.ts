@@ -1,6 +1,7 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import type { PoolLook, PoolPlan } from '../contract/sandbox-pool.js';
+import type { Hosts } from '../db/hosts.js';
 import type { SandboxRepository } from '../db/sandbox-repository.js';
 import type { WarmSandboxes } from '../db/warm-sandboxes.js';
 import type { createSandboxRow } from '../identity/new-sandbox.js';
@@ -23,8 +24,7 @@ export interface SandboxPoolDeps {
   /** The spec of which this worker keeps some; pools of others are emptied. */
   specId: string;
   settings: PoolSettings;
-  /** Memory that a new process of this machine may use, in bytes. */
-  availableMemory: () => number;
+  hosts: Pick<Hosts, 'present'>;
   isAnswering: IsAnswering;
   logger: Pick<Logger, 'info' | 'warn'>;
 }
@@ -34,15 +34,15 @@ export function createSandboxPoolActivities(deps: SandboxPoolDeps) {
   const { warm, actors, logger } = deps;
   const outOfReachOf = createPoolHealth(deps.isAnswering);
   return {
-    /** How things stand and what to do now; three statements and a question to each, and it changes nothing. */
+    /** How things stand and what to do now; four statements and a question to each, and it changes nothing. */
     async surveyPool(specId: string, look: PoolLook): Promise<PoolPlan> {
-      const [sandboxes, demand, startsUnderWay] = await Promise.all([
+      const [sandboxes, demand, startsUnderWay, hosts] = await Promise.all([
         warm.ofSpec(specId),
         warm.demand(specId, DEMAND_MS),
         warm.startsUnderWay(START_MS),
+        deps.hosts.present(),
       ]);
       const settings = specId === deps.specId ? deps.settings : { ...deps.settings, size: 0 };
-      const availableMemory = deps.availableMemory();
       const outOfReach = await outOfReachOf(sandboxes);
       for (const { id, hostId } of sandboxes) {
         if (outOfReach.has(id)) {
@@ -55,20 +55,21 @@ export function createSandboxPoolActivities(deps: SandboxPoolDeps) {
         outOfReach,
         demand,
         startsUnderWay,
-        availableMemory,
+        hosts,
       });
     },
 
     /**
      * Makes one that is nobody's and waits until it is RUNNING; whoever takes it meanwhile waits for the same boot.
+     * @param hostId the machine that is to own it; the first that takes it, if left out
      * @throws ApplicationFailure, non-retryable, with the reason when it cannot run
      */
-    async bootWarmSandbox(specId: string, sandboxId: string): Promise<void> {
+    async bootWarmSandbox(specId: string, sandboxId: string, hostId?: string): Promise<void> {
       const beat = setInterval(() => heartbeat({ phase: 'booting' }), HEARTBEAT_MS);
       try {
         // An earlier attempt may have made it, and a start may have taken it since.
         if (!(await deps.sandboxes.read(sandboxId))) {
-          await deps.newSandbox({ id: sandboxId, userId: null, specId, warm: true });
+          await deps.newSandbox({ id: sandboxId, userId: null, specId, warm: true, hostId });
         }
         await actors.ensureRunning(sandboxId, POOL, cancellationSignal());
         logger.info({ sandboxId }, 'a warm sandbox is ready');

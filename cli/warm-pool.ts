@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
@@ -7,6 +6,7 @@ import type { PoolSettings } from '../activities/pool-plan.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
+import { Hosts } from '../db/hosts.js';
 import { WarmSandboxes } from '../db/warm-sandboxes.js';
 import type { SandboxBackend } from '../sandboxes/backend.js';
 import type { Core } from './core.js';
@@ -16,6 +16,7 @@ export interface WarmPool {
   specId: string;
   settings: PoolSettings;
   warm: WarmSandboxes;
+  hosts: Hosts;
   actors: PoolActors;
 }
 
@@ -35,11 +36,10 @@ export function openWarmPool(
     settings: {
       size: config.sandboxes.warm ?? warmByDefault,
       max: config.sandboxes.warmMax,
-      // A boot is one core's work: not all of them.
-      parallelBoots: Math.max(Math.floor(availableParallelism() / 2), 1),
       maxAgeMs: MAX_AGE_MS,
     },
     warm: new WarmSandboxes(core.connection.database),
+    hosts: new Hosts(core.connection.database),
     actors: createPoolActors(client, logger),
   };
 }

@@ -123,7 +123,6 @@ export function generalActivities({ config, core, client, actors, pool, logger }
       sandboxes,
       actors,
       newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
-      availableMemory: () => process.availableMemory(),
       isAnswering,
       logger,
     }),

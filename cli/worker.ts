@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
@@ -8,6 +9,7 @@ import { failureMasking } from '../activities/failure-masking.js';
 import type { Config } from '../config/config.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
 import type { SecretMasker } from '../contract/secret-masker.js';
+import { beginHostBeat } from './host-beat.js';
 import { openCore } from './core.js';
 import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
@@ -106,6 +108,16 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   ]);
   const runs = workers.map((worker) => worker.run());
   const ended = Promise.all(runs).then(() => undefined);
+  const beat = host
+    ? await beginHostBeat({
+        hosts: pool.hosts,
+        hostId,
+        // A boot is one core's work: not all of them.
+        parallelBoots: Math.max(Math.floor(availableParallelism() / 2), 1),
+        availableMemory: () => process.availableMemory(),
+        logger,
+      })
+    : null;
   await renewWarmPool(pool, { hostId, actors }).catch((err: unknown) => {
     logger.warn({ err }, 'the pool of warm sandboxes could not be woken: starts boot their own');
   });
@@ -116,6 +128,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
     if (counts.adopted + counts.gone > 0) logger.info(counts, 'sandboxes of this machine looked through');
   }
   const stopPolling = async (): Promise<void> => {
+    await beat?.stop();
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
     await Promise.allSettled(runs);
     await host?.watcher.stop();

@@ -18,6 +18,8 @@ export interface PoolReport {
 export interface PoolPlan {
   /** How many sandboxes to boot now. */
   make: number;
+  /** On which machine each of them; whichever takes it, if left out. */
+  hosts?: string[];
   /** Those that have to go. */
   retire: string[];
   /** Time until the next look, in milliseconds; a nudge is heard before. */
@@ -35,6 +37,8 @@ export interface PoolLook {
   recycleBefore?: string;
   /** Sandboxes that it is booting. */
   booting: number;
+  /** The machines on which they boot, one for each. */
+  bootingOn?: string[];
   /** For how long it has not made any although some were missing, in milliseconds. */
   waitedMs: number;
 }

@@ -19,6 +19,8 @@ export interface NewSandbox {
   secretKey: string;
   /** Set for one that is nobody's yet. */
   warmSince?: Date;
+  /** The machine that is to own it; the first that takes it, if left out. */
+  hostId?: string;
 }
 
 /** What is known of a sandbox once its agent-server answers. */

@@ -15,6 +15,8 @@ export interface WarmSandbox {
   agentServerVersion: string | null;
   hostId: string | null;
   warmSince: Date;
+  /** When its row has changed last. */
+  updatedAt: Date;
   /** It is to go and nobody gets it any more; its actor has not ended it yet. */
   retired: boolean;
 }
@@ -55,6 +57,7 @@ export class WarmSandboxes {
         agentServerVersion: sandboxes.agentServerVersion,
         hostId: sandboxes.hostId,
         warmSince: sandboxes.warmSince,
+        updatedAt: sandboxes.updatedAt,
         deletedAt: sandboxes.deletedAt,
       })
       .from(sandboxes)

@@ -15,6 +15,8 @@ export interface WantedSandbox {
   specId: string;
   /** It is kept for whoever comes next, and nobody's until then. */
   warm?: boolean;
+  /** The machine that is to own it; the first that takes it, if left out. */
+  hostId?: string | undefined;
 }
 
 /** A sandbox id: 16 random bytes in base 62 (contract 1.2). */
@@ -23,7 +25,7 @@ export const randomSandboxId = (): string => base62(randomBytes(16));
 /** A new sandbox with keys of its own, which nobody but the vault can read; it is not stored yet. */
 export async function newSandbox(
   vault: Pick<Vault, 'seal'>,
-  { id = randomSandboxId(), userId, specId, warm = false }: WantedSandbox,
+  { id = randomSandboxId(), userId, specId, warm = false, hostId }: WantedSandbox,
 ): Promise<NewSandbox> {
   const sessionKey = randomKey(base62);
   return {
@@ -34,6 +36,7 @@ export async function newSandbox(
     sessionApiKeyHash: lookupHash(sessionKey),
     secretKey: await vault.seal(purposes.secretKey(id), randomKey(base62)),
     ...(warm ? { warmSince: new Date() } : {}),
+    ...(hostId === undefined ? {} : { hostId }),
   };
 }
 

@@ -59,6 +59,8 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
   let heard = 0;
   let closing = false;
   let booting = 0;
+  /** The machine of each boot, where the plan has named one. */
+  const bootingOn: string[] = [];
 
   setHandler(poolStateQuery, () => state);
   setHandler(poolLookSignal, () => {
@@ -84,11 +86,12 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
     closing = true;
   });
 
-  async function boot(): Promise<void> {
+  async function boot(hostId?: string): Promise<void> {
     booting++;
+    if (hostId !== undefined) bootingOn.push(hostId);
     const sandboxId = base62(bytesOf(hexId(uuid4())));
     try {
-      await bootWarmSandbox(state.specId, sandboxId);
+      await bootWarmSandbox(state.specId, sandboxId, hostId);
       // Whoever ended the pool has retired what there was then; of this one there may have been no row yet.
       if (closing) await retireWarmSandboxes([sandboxId]);
       delete state.failures;
@@ -109,6 +112,7 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
       log.warn('a warm sandbox could not be started', { reason: message, nextTryMs: waitMs });
     } finally {
       booting--;
+      if (hostId !== undefined) bootingOn.splice(bootingOn.indexOf(hostId), 1);
       heard++;
     }
   }
@@ -127,6 +131,7 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
       drained: state.drained ?? false,
       ...(state.recycleBefore === undefined ? {} : { recycleBefore: state.recycleBefore }),
       booting,
+      bootingOn: [...bootingOn],
       waitedMs,
     });
     state.report = plan.report;
@@ -136,7 +141,7 @@ export async function sandboxPool(initial: PoolState): Promise<void> {
     const restMs = Math.max((state.retryAt ?? 0) - Date.now(), 0);
     // A long history is not made longer by new boots: the next run begins them.
     if (restMs === 0 && !workflowInfo().continueAsNewSuggested) {
-      for (let missing = plan.make; missing > 0; missing--) begin(boot);
+      for (let n = 0; n < plan.make; n++) begin(() => boot(plan.hosts?.[n]));
     }
     if (plan.isOver && booting === 0 && heard === seen) return condition(allHandlersFinished);
     if (mayContinue()) await continueAsNew<typeof sandboxPool>(state);

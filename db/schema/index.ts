@@ -1,5 +1,6 @@
 export * from './start-tasks.js';
 export * from './sandboxes.js';
+export * from './hosts.js';
 export * from './conversations.js';
 export * from './events.js';
 export * from './settings.js';

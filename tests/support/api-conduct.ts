@@ -18,8 +18,8 @@ export class Conduct {
   readonly booted: string[] = [];
   /** Sandboxes whose things were removed. */
   readonly destroyed: string[] = [];
-  /** Memory that the pool of warm sandboxes believes to be free, in bytes. */
-  freeMemory = 64 * 1024 ** 3;
+  /** Memory that hosts say to be free, in bytes; of the others there is plenty. */
+  readonly freeMemory = new Map<string, number>();
 
   async phase(name: string): Promise<void> {
     while (this.held.has(name)) {

@@ -7,6 +7,7 @@ import { pino, type Logger } from 'pino';
 import { createPoolActors } from '../../activities/pool-actors.js';
 import type { PoolSettings } from '../../activities/pool-plan.js';
 import type { WarmPool } from '../../cli/warm-pool.js';
+import { Hosts } from '../../db/hosts.js';
 import { WarmSandboxes } from '../../db/warm-sandboxes.js';
 import { createActors, type Actors, type ActorSettings } from '../../api/actors.js';
 import { createApp } from '../../api/app.js';
@@ -71,12 +72,15 @@ export interface ApiSettings extends ActorSettings {
   limitPolicy?: SandboxLimitPolicy;
   /** How many sandboxes are kept warm; the pool begins with the first start, or when it is woken. */
   warm?: Partial<PoolSettings>;
+  /** Ids of the machines; one if left out. */
+  hosts?: string[];
 }
 
 export async function openApi({
   maxSandboxesPerUser = 0,
   limitPolicy = 'pause-oldest-idle',
   warm = {},
+  hosts = ['host-of-the-tests'],
   ...settings
 }: ApiSettings = {}): Promise<ApiFixture> {
   const [connection, temporal, workflowBundle, agentServer] = await Promise.all([
@@ -125,10 +129,12 @@ export async function openApi({
     agentServer,
     deletions,
     slots,
+    hosts,
     pool: {
       specId: 'spec',
-      settings: { size: 0, max: 0, parallelBoots: 4, maxAgeMs: 3_600_000, ...warm },
+      settings: { size: 0, max: 0, maxAgeMs: 3_600_000, ...warm },
       warm: new WarmSandboxes(database),
+      hosts: new Hosts(database),
       actors: createPoolActors(temporal.client, logger),
     },
   };

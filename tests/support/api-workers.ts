@@ -12,6 +12,7 @@ import { createActorSweepActivities } from '../../activities/sandbox-sweep-activ
 import { createSandboxRowActivities } from '../../activities/sandbox-row-activities.js';
 import { createSandboxPoolActivities } from '../../activities/sandbox-pool-activities.js';
 import { createWarmClaim } from '../../activities/start/warm-claim.js';
+import { beginHostBeat } from '../../cli/host-beat.js';
 import type { WarmPool } from '../../cli/warm-pool.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../../activities/start-task-activities.js';
@@ -35,7 +36,6 @@ import { bundleWorkflows, createTestWorker } from './temporal.js';
 import type { Conduct } from './api-conduct.js';
 import { testVault } from './test-vault.js';
 
-const HOST = 'host-of-the-tests';
 const limits = { cloneSeconds: 60, setupScriptSeconds: 60 };
 
 export interface Work {
@@ -47,19 +47,34 @@ export interface Work {
   deletions: FakeConversation;
   slots: SandboxSlotSettings;
   pool: WarmPool;
+  /** Ids of the machines. */
+  hosts: readonly string[];
 }
 
 export async function startWorkers(work: Work): Promise<{ stop(): Promise<void> }> {
   const { temporal, workflowBundle } = work;
-  const host = hostActivities(work);
+  const hosts = work.hosts.map((id) => ({ id, activities: hostActivities(work, id) }));
+  const beats = await Promise.all(
+    work.hosts.map((hostId) =>
+      beginHostBeat({
+        hosts: work.pool.hosts,
+        hostId,
+        parallelBoots: 4,
+        availableMemory: () => work.conduct.freeMemory.get(hostId) ?? 64 * 1024 ** 3,
+        logger: pino({ level: 'silent' }),
+      }),
+    ),
+  );
   const workers: Worker[] = await Promise.all([
     createTestWorker(temporal, {
       taskQueue: TASK_QUEUE,
       workflowBundle,
       activities: generalActivities(work),
     }),
-    createTestWorker(temporal, { taskQueue: PLACEMENT_TASK_QUEUE, activities: host }),
-    createTestWorker(temporal, { taskQueue: hostTaskQueue(HOST), activities: host }),
+    ...hosts.flatMap(({ id, activities }) => [
+      createTestWorker(temporal, { taskQueue: PLACEMENT_TASK_QUEUE, activities }),
+      createTestWorker(temporal, { taskQueue: hostTaskQueue(id), activities }),
+    ]),
   ]);
   const runs = workers.map((worker) => worker.run());
   let stopped: Promise<unknown> | null = null;
@@ -67,7 +82,7 @@ export async function startWorkers(work: Work): Promise<{ stop(): Promise<void> 
     async stop() {
       if (!stopped) {
         for (const worker of workers) worker.shutdown();
-        stopped = Promise.all(runs);
+        stopped = Promise.all([...runs, ...beats.map((beat) => beat.stop())]);
       }
       await stopped;
     },
@@ -188,7 +203,6 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
       sandboxes,
       actors,
       newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
-      availableMemory: () => conduct.freeMemory,
       isAnswering: (baseUrl, timeoutMs) =>
         createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
       logger,
@@ -218,11 +232,12 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
 }
 
 /** A host whose sandboxes all lead to the one fake agent-server. */
-function hostActivities({ database, conduct, agentServer }: Work) {
+function hostActivities({ database, conduct, agentServer }: Work, hostId: string) {
   const sandboxes = new SandboxRepository(database);
   return {
     async boot(sandboxId: string) {
-      await sandboxes.claimHost(sandboxId, HOST);
+      const owner = await sandboxes.claimHost(sandboxId, hostId);
+      if (owner !== hostId) return { outcome: 'elsewhere' as const, hostId: owner };
       conduct.booted.push(sandboxId);
       await conduct.phase('boot');
       if (conduct.failBoot) throw ApplicationFailure.nonRetryable(conduct.failBoot, 'SandboxExited');
@@ -230,7 +245,7 @@ function hostActivities({ database, conduct, agentServer }: Work) {
         agentServerUrl: agentServer.url,
         exposedUrls: [{ name: 'AGENT_SERVER', url: agentServer.url, port: agentServer.port }],
       });
-      return { outcome: 'running' as const, hostId: HOST };
+      return { outcome: 'running' as const, hostId };
     },
     suspend: async (sandboxId: string, { mode }: { mode: string }) => {
       await conduct.phase('suspend');

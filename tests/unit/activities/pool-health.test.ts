@@ -9,6 +9,7 @@ const one = (id: string, values: Partial<WarmSandbox> = {}): WarmSandbox => ({
   agentServerVersion: '1',
   hostId: 'there',
   warmSince: new Date(0),
+  updatedAt: new Date(0),
   retired: false,
   ...values,
 });

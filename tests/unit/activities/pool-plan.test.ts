@@ -7,11 +7,12 @@ import {
   type PoolView,
 } from '../../../activities/pool-plan.js';
 import type { PoolLook } from '../../../contract/sandbox-pool.js';
+import type { Host } from '../../../db/hosts.js';
 import type { WarmSandbox } from '../../../db/warm-sandboxes.js';
 
 const NOW = new Date('2026-11-22T12:00:00Z');
 const secondsAgo = (seconds: number) => new Date(NOW.getTime() - seconds * 1000);
-const settings: PoolSettings = { size: 2, max: 5, parallelBoots: 2, maxAgeMs: 3_600_000 };
+const settings: PoolSettings = { size: 2, max: 5, maxAgeMs: 3_600_000 };
 const one = (id: string, values: Partial<WarmSandbox> = {}): WarmSandbox => ({
   id,
   status: 'RUNNING',
@@ -19,8 +20,16 @@ const one = (id: string, values: Partial<WarmSandbox> = {}): WarmSandbox => ({
   agentServerVersion: '1',
   hostId: 'here',
   warmSince: secondsAgo(60),
+  updatedAt: secondsAgo(55),
   retired: false,
   ...values,
+});
+const MB = 1024 ** 2;
+const host = (id: string, availableMemory = 64 * 1024 * MB, parallelBoots = 2): Host => ({
+  id,
+  availableMemory,
+  parallelBoots,
+  seenAt: secondsAgo(5),
 });
 const plan = (
   sandboxes: WarmSandbox[],
@@ -39,7 +48,7 @@ const plan = (
       outOfReach: new Set(),
       demand: [],
       startsUnderWay: false,
-      availableMemory: 64 * 1024 ** 3,
+      hosts: [host('here')],
       ...view,
     },
   );
@@ -52,7 +61,7 @@ describe('the plan of the pool', () => {
     expect(plan([one('a'), one('b', { status: 'STARTING' })])).toMatchObject({ make: 0 });
     expect(plan([], { own: { ...settings, size: 9, max: 9 } })).toMatchObject({ make: 2 });
     // Of a boot that has just begun there may be no row yet.
-    expect(plan([], { look: { booting: 1 } })).toMatchObject({ make: 1 });
+    expect(plan([], { look: { booting: 1, bootingOn: ['here'] } })).toMatchObject({ make: 1 });
   });
 
   it('replaces what is out of reach, though its row says that it runs', () => {
@@ -88,11 +97,11 @@ describe('the plan of the pool', () => {
     const busy = { view: { startsUnderWay: true } };
     expect(plan([], busy)).toMatchObject({ make: 0, report: { waitsFor: 'starts that are under way' } });
     expect(plan([], { ...busy, look: { waitedMs: 61_000 } })).toMatchObject({ make: 2 });
-    expect(plan([], { view: { availableMemory: 900 * 1024 ** 2 } })).toMatchObject({
+    expect(plan([], { view: { hosts: [host('here', 900 * MB)] } })).toMatchObject({
       make: 0,
       report: { waitsFor: 'free memory' },
     });
-    expect(plan([], { view: { availableMemory: 1200 * 1024 ** 2 } })).toMatchObject({ make: 1 });
+    expect(plan([], { view: { hosts: [host('here', 1200 * MB)] } })).toMatchObject({ make: 1 });
   });
 
   it('removes everything when nothing is to be kept, and is over when all is gone', () => {
@@ -104,5 +113,44 @@ describe('the plan of the pool', () => {
     expect(plan([], { look: { drained: true } })).toMatchObject({ make: 0, isOver: false });
     // Its actor was told before, and is told again.
     expect(plan([one('a', { retired: true }), one('b'), one('c')])).toMatchObject({ retire: ['a'] });
+  });
+
+  it('boots each where most memory is left, no more at once than that machine may', () => {
+    const own = { ...settings, size: 4, max: 4 };
+    const hosts = [host('large', 4_000 * MB), host('small', 3_500 * MB)];
+    expect(plan([], { own, view: { hosts } }).hosts).toEqual(['large', 'large', 'small', 'small']);
+    const many = [host('large', 4_000 * MB, 9), host('small', 3_500 * MB, 9)];
+    expect(plan([], { own, view: { hosts: many } }).hosts).toEqual(['large', 'large', 'small', 'large']);
+    expect(plan([], { own, view: { hosts: [hosts[1]!] } })).toMatchObject({
+      make: 2,
+      hosts: ['small', 'small'],
+    });
+  });
+
+  it('judges each machine by its own memory, and by what boots there', () => {
+    const own = { ...settings, size: 3, max: 3 };
+    const full = host('full', 900 * MB);
+    const hosts = [full, host('free', 2_000 * MB, 9)];
+    expect(plan([], { own, view: { hosts } }).hosts).toEqual(['free', 'free', 'free']);
+    // 2,000 MB are three sandboxes and what is left to others; each of these has taken one's place.
+    const look = { booting: 1, bootingOn: ['free'] };
+    expect(plan([], { own, look, view: { hosts } }).hosts).toEqual(['free', 'free']);
+    const starting = one('a', { status: 'STARTING', hostId: 'free' });
+    expect(plan([starting], { own, look, view: { hosts } }).hosts).toEqual(['free', 'free']);
+    const unheard = one('b', { hostId: 'free', updatedAt: secondsAgo(1) });
+    expect(plan([starting, unheard], { own, look, view: { hosts } }).hosts).toEqual(['free']);
+    // What boots elsewhere takes nothing here.
+    expect(plan([], { own, look: { booting: 1, bootingOn: ['full'] }, view: { hosts } }).hosts).toEqual([
+      'free',
+      'free',
+    ]);
+    const none = { make: 0, hosts: [], report: { waitsFor: 'free memory' } };
+    expect(plan([], { own, view: { hosts: [full] } })).toMatchObject(none);
+  });
+
+  it('waits for a machine when none has told of itself', () => {
+    const nobody = { make: 0, report: { waitsFor: 'a worker that owns sandboxes' } };
+    expect(plan([], { view: { hosts: [] } })).toMatchObject(nobody);
+    expect(plan([one('a'), one('b')], { view: { hosts: [] } }).report.waitsFor).toBeUndefined();
   });
 });
