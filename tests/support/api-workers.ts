@@ -71,10 +71,13 @@ export async function startWorkers(work: Work): Promise<{ stop(): Promise<void> 
       workflowBundle,
       activities: generalActivities(work),
     }),
-    ...hosts.flatMap(({ id, activities }) => [
-      createTestWorker(temporal, { taskQueue: PLACEMENT_TASK_QUEUE, activities }),
+    // One process has one worker per queue: the first machine takes whatever has no place yet.
+    ...hosts
+      .slice(0, 1)
+      .map(({ activities }) => createTestWorker(temporal, { taskQueue: PLACEMENT_TASK_QUEUE, activities })),
+    ...hosts.map(({ id, activities }) =>
       createTestWorker(temporal, { taskQueue: hostTaskQueue(id), activities }),
-    ]),
+    ),
   ]);
   const runs = workers.map((worker) => worker.run());
   let stopped: Promise<unknown> | null = null;
