@@ -59,7 +59,8 @@ describe('a pool over two machines', () => {
 
 describe('the machines that are there', () => {
   it('are those that have told of themselves lately, with what they said last, until they leave', async () => {
-    const { database, close } = await openTestDatabase();
+    const connection = await openTestDatabase();
+    const { database } = connection;
     const hosts = new Hosts(database);
     await hosts.beat({ id: 'b', availableMemory: 3 * GB, parallelBoots: 1 });
     await hosts.beat({ id: 'a', availableMemory: 64 * GB, parallelBoots: 8 });
@@ -72,6 +73,6 @@ describe('the machines that are there', () => {
     expect((await hosts.present()).map(({ id }) => id)).toEqual(['b']);
     await hosts.leave('b');
     expect(await hosts.present()).toEqual([]);
-    await close();
+    await connection.close();
   });
 });

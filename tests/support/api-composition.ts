@@ -19,7 +19,7 @@ import { createSendMessage, sendMessageRoutes } from '../../api/send-message-rou
 import { createRetryCommand } from '../../api/retry-command.js';
 import { createStartCommand } from '../../api/start-command.js';
 import { startRoutes } from '../../api/start-routes.js';
-import { StreamRegistry } from '../../api/start-stream.js';
+import type { StreamRegistry } from '../../api/start-stream.js';
 import { createStartTaskFeed } from '../../api/start-task-feed.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
 import { ConversationDeletion } from '../../db/conversation-deletion.js';

@@ -30,9 +30,9 @@ import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
 import { createSandboxRow } from '../../identity/new-sandbox.js';
-import { FakeAgentServer } from './fake-agent-server.js';
-import { FakeConversation } from './fake-conversation.js';
-import { bundleWorkflows, createTestWorker } from './temporal.js';
+import type { FakeAgentServer } from './fake-agent-server.js';
+import type { FakeConversation } from './fake-conversation.js';
+import { type bundleWorkflows, createTestWorker } from './temporal.js';
 import type { Conduct } from './api-conduct.js';
 import { testVault } from './test-vault.js';
 
