@@ -6,6 +6,7 @@ import type { SandboxRelease } from '../db/start-release.js';
 import type { StartTaskRecord, StartTaskRepository } from '../db/start-task-repository.js';
 import type { SandboxActors } from './sandbox-actors.js';
 import { createRoomMaker } from './sandbox-room.js';
+import type { WholeStartActivities } from './start/whole-start.js';
 import type { StartPreparationActivities } from './start/start-preparation-activities.js';
 
 /** How often a waiting activity says that it is alive, in milliseconds. */
@@ -38,6 +39,11 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
     return row !== null && !row.deletedAt && row.claimedAt !== null && row.status === 'RUNNING';
   };
 
+  const releaseSandbox = async (sandboxId: string): Promise<void> => {
+    const hidden = await release.release(sandboxId);
+    if (hidden) await actors.requestDelete(sandboxId);
+  };
+
   return {
     /** Waits until the sandbox is RUNNING, started or resumed if need be; fails with the actor's own reason. */
     async awaitSandbox(taskId: string, sandboxId: string): Promise<{ agentServerUrl: string }> {
@@ -63,11 +69,16 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
      * Orders a sandbox's deletion, unless somebody else has come to use it; its actor sees to it. One that is gone
      * already is fine.
      */
-    async releaseSandbox(sandboxId: string): Promise<void> {
-      const hidden = await release.release(sandboxId);
-      if (hidden) await actors.requestDelete(sandboxId);
+    releaseSandbox,
+
+    /** The same with the sandbox that a start has made for itself, if it came to that. */
+    async giveBackSandbox(taskId: string): Promise<void> {
+      const task = await startTasks.read(taskId);
+      if (task?.ownsSandbox && task.sandboxId !== null) await releaseSandbox(task.sandboxId);
     },
   };
 }
 
-export type StartConversationActivities = StartPreparationActivities & ReturnType<typeof createSandboxSteps>;
+export type StartConversationActivities = StartPreparationActivities &
+  WholeStartActivities &
+  ReturnType<typeof createSandboxSteps>;

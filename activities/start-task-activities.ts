@@ -4,15 +4,16 @@ import { base62, hexId } from '../contract/ids.js';
 import { isTerminal, type StartStatus } from '../contract/start-task.js';
 import type { Database } from '../db/database.js';
 import type { PendingMessageRepository } from '../db/pending-message-repository.js';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { NewSandbox, SandboxRepository } from '../db/sandbox-repository.js';
 import { conversations, sandboxes } from '../db/schema/index.js';
 import {
+  StartEnded,
   StartRequestMissing,
   type StartTaskRecord,
   type StartTaskRepository,
   type TransitionFields,
 } from '../db/start-task-repository.js';
-import type { createSandboxRow } from '../identity/new-sandbox.js';
+import type { WantedSandbox } from '../identity/new-sandbox.js';
 
 /** How long the phases of a start may take, in seconds. */
 export interface StartLimits {
@@ -37,6 +38,24 @@ export interface ChosenSandbox {
   isBare?: boolean;
 }
 
+/** What acceptance tells of a start. */
+export interface AcceptedTask {
+  limits: StartLimits;
+  /** It has ended in READY or ERROR already: it was asked for again. */
+  ended: boolean;
+  /** Where it stands; not said before 0.5.0. */
+  status?: StartStatus;
+  conversationId?: string;
+}
+
+/** What came of a new status. */
+export interface Advance {
+  /** The status before; not said before 0.5.0. */
+  was?: StartStatus;
+  /** With READY: whether messages wait for the conversation. */
+  messagesWait?: boolean;
+}
+
 /** Which running sandbox a new conversation may join (contract 5.6). */
 export type GroupingStrategy =
   'NO_GROUPING' | 'ADD_TO_ANY' | 'GROUP_BY_NEWEST' | 'LEAST_RECENTLY_USED' | 'FEWEST_CONVERSATIONS';
@@ -54,8 +73,8 @@ export interface StartTaskActivityDeps {
   defaultSpecId: string;
   /** Whether secrets of a failed start are kept for a while, so that it can be tried again. */
   keepSecretsOfFailed: boolean;
-  /** Makes keys and row of a new sandbox; repeated with the same id, it changes nothing. */
-  newSandbox: (sandbox: Parameters<typeof createSandboxRow>[1]) => Promise<unknown>;
+  /** Makes the keys of a new sandbox, which is not stored yet. */
+  newSandbox: (sandbox: WantedSandbox) => Promise<NewSandbox>;
   groupingStrategy: (userId: string | null) => Promise<GroupingStrategy>;
   /** Gives a start a sandbox that is kept warm, and announces it; null when there is none for it. None where none are kept. */
   takeWarm?: (task: StartTaskRecord) => Promise<{ id: string; isNew: boolean } | null>;
@@ -108,7 +127,7 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
   };
 
   /** The sandbox a caller named: it must exist and be the caller's, otherwise it is as if it did not exist. */
-  const givenSandbox = async (task: StartTaskRecord, sandboxId: string) => {
+  const givenSandbox = async (task: StartTaskRecord, sandboxId: string): Promise<string> => {
     const row = await deps.sandboxes.read(sandboxId);
     if (!row || row.deletedAt || row.warmSince || row.createdByUserId !== task.createdByUserId) {
       throw ApplicationFailure.nonRetryable(`500: Sandbox not found: ${sandboxId}`, 'SandboxNotFound');
@@ -119,7 +138,7 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
         'SandboxInError',
       );
     }
-    return { id: row.id, isNew: false };
+    return row.id;
   };
 
   /**
@@ -148,30 +167,35 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
     return usable ? row.id : null;
   };
 
-  const choose = async (task: StartTaskRecord, candidate: string): Promise<Omit<ChosenSandbox, 'isBare'>> => {
-    const { request, createdByUserId } = task;
-    if (request.sandbox_id) return givenSandbox(task, request.sandbox_id);
-    const joined = (await sandboxOfEarlier(task)) ?? (await joinable(createdByUserId));
-    if (joined) return { id: joined, isNew: false };
+  const choose = async (task: StartTaskRecord, candidate: string): Promise<Choice> => {
+    const { request, createdByUserId: userId } = task;
+    if (request.sandbox_id) return { sandbox: await givenSandbox(task, request.sandbox_id) };
+    const joined = (await sandboxOfEarlier(task)) ?? (await joinable(userId));
+    if (joined) return { sandbox: joined };
     // A client that chose the id of its conversation has chosen that of the sandbox too.
     const warm = request.conversation_id ? null : await deps.takeWarm?.(task);
-    if (warm) return warm;
+    if (warm) return { announced: warm };
     const id = await freeSandboxId(task, base62(Buffer.from(hexId(candidate), 'hex')));
-    await deps.newSandbox({ id, userId: createdByUserId, specId: deps.defaultSpecId });
-    return { id, isNew: true };
+    return { sandbox: await deps.newSandbox({ id, userId, specId: deps.defaultSpecId }) };
+  };
+
+  /** What is wrong with the start itself is not tried again. */
+  const withFinalFailures = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    try {
+      return await work();
+    } catch (err) {
+      if (err instanceof StartRequestMissing || err instanceof StartEnded) {
+        throw ApplicationFailure.nonRetryable(err.message, err.name);
+      }
+      throw err;
+    }
   };
 
   return {
     /** Makes the staged request a start task in WORKING. */
-    async acceptStartTask(taskId: string): Promise<{ limits: StartLimits; ended: boolean }> {
-      try {
-        const { status } = await startTasks.accept(taskId);
-        return { limits, ended: isTerminal(status) };
-      } catch (err) {
-        if (err instanceof StartRequestMissing)
-          throw ApplicationFailure.nonRetryable(err.message, 'StartRequestMissing');
-        throw err;
-      }
+    async acceptStartTask(taskId: string): Promise<AcceptedTask> {
+      const { status, conversationId } = await withFinalFailures(() => startTasks.accept(taskId));
+      return { limits, ended: isTerminal(status), status, conversationId };
     },
 
     /**
@@ -184,40 +208,33 @@ export function createStartTaskActivities(deps: StartTaskActivityDeps) {
       const isBare = task.request.selected_repository === null;
       // What an earlier attempt has announced stays.
       if (task.sandboxId !== null) return { id: task.sandboxId, isNew: task.ownsSandbox, isBare };
-      const chosen = await choose(task, candidate);
-      if (await startTasks.occupy(taskId, chosen.id, chosen.isNew)) return { ...chosen, isBare };
-      // Deleted since it was chosen: tried again, another one is found, or the given one is missing.
-      throw ApplicationFailure.retryable(
-        `500: Sandbox not found: ${chosen.id} was deleted meanwhile`,
-        'SandboxNotFound',
-      );
+      return withFinalFailures(async () => {
+        const choice = await choose(task, candidate);
+        if ('announced' in choice) return { ...choice.announced, isBare };
+        const { sandbox } = choice;
+        const [id, isNew] = typeof sandbox === 'string' ? [sandbox, false] : [sandbox.id, true];
+        if (await startTasks.occupy(taskId, sandbox)) return { id, isNew, isBare };
+        // Deleted since it was chosen: tried again, another one is found, or the given one is missing.
+        throw ApplicationFailure.retryable(
+          `500: Sandbox not found: ${id} was deleted meanwhile`,
+          'SandboxNotFound',
+        );
+      });
     },
 
-    /**
-     * Writes and announces a status.
-     * @returns with READY, whether messages wait for the conversation
-     */
-    async advanceStartTask(
-      taskId: string,
-      status: StartStatus,
-      fields: StepFields = {},
-    ): Promise<{ messagesWait: boolean } | undefined> {
+    /** Writes and announces a status. */
+    async advanceStartTask(taskId: string, status: StartStatus, fields: StepFields = {}): Promise<Advance> {
       const { cancelled = false, ...step } = fields;
-      try {
-        await startTasks.advance(taskId, status, {
-          ...step,
-          keepSecrets: status === 'ERROR' && !cancelled && deps.keepSecretsOfFailed,
-        });
-      } catch (err) {
-        if (err instanceof StartRequestMissing)
-          throw ApplicationFailure.nonRetryable(err.message, 'StartRequestMissing');
-        throw err;
-      }
-      if (status !== 'READY' || step.appConversationId === undefined) return undefined;
+      const keepSecrets = status === 'ERROR' && !cancelled && deps.keepSecretsOfFailed;
+      const was = await withFinalFailures(() => startTasks.advance(taskId, status, { ...step, keepSecrets }));
+      if (status !== 'READY' || step.appConversationId === undefined) return { was };
       // After the commit: a message that is stored later finds the start READY and is delivered without us.
-      return { messagesWait: await deps.messages.isAwaited(hexId(step.appConversationId)) };
+      return { was, messagesWait: await deps.messages.isAwaited(hexId(step.appConversationId)) };
     },
   };
 }
+
+/** A sandbox to be occupied, or a warm one that the start has got already. */
+type Choice = { sandbox: string | NewSandbox } | { announced: { id: string; isNew: boolean } };
 
 export type StartTaskActivities = ReturnType<typeof createStartTaskActivities>;

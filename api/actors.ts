@@ -21,7 +21,6 @@ import {
 } from '../contract/ids.js';
 import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
 import {
-  acceptedUpdate,
   CONVERSATION_WORKFLOW,
   conversationDeletedSignal,
   requestedUpdate,
@@ -35,8 +34,7 @@ import {
   type SandboxState,
   type StartConversationInput,
 } from '../workflows/messages.js';
-import { HttpError } from './http-error.js';
-import { isTemporalOutage, RETRY_AFTER_SECONDS } from './outages.js';
+import { isTemporalOutage } from './outages.js';
 
 /** For operators (`temporal workflow list`); not encrypted, so it holds the id and nothing more. */
 const CALLBOARD_USER_ID = defineSearchAttributeKey('CallboardUserId', SearchAttributeType.KEYWORD);
@@ -53,7 +51,7 @@ export interface OrderedSandbox {
 export interface ActorDeadlines {
   /** Until an actor has taken something on. */
   accept: number;
-  /** Until a start is stored: of many at once on a busy machine the last one waits for all others, and is no failure. */
+  /** Until a start is certain: of many at once on a busy machine the last one waits for all others, and is no failure. */
   start: number;
   /** Until an order has been carried out; afterwards the actor goes on alone. */
   obey: number;
@@ -66,8 +64,8 @@ export interface ActorSettings {
 
 export interface Actors {
   /**
-   * Starts the workflow of a staged request, or joins it, and waits until the start task is stored; whatever is thrown
-   * means that this is not certain.
+   * Starts the workflow of a staged request, or joins it; returns when it is certain to be carried out. Whatever is
+   * thrown means that this is not certain.
    */
   startConversation(taskId: string, userId: string | null): Promise<void>;
   /** Cancels a start under way; one that has ended is left alone. */
@@ -158,24 +156,18 @@ export function createActors(
       const input: StartConversationInput = { taskId };
       try {
         await within(limits.start, () =>
-          client.workflow.executeUpdateWithStart(acceptedUpdate, {
-            updateId: taskId,
-            startWorkflowOperation: new WithStartWorkflowOperation(START_CONVERSATION_WORKFLOW, {
-              workflowId: startTaskWorkflowId(taskId),
-              taskQueue,
-              args: [input],
-              workflowIdConflictPolicy: 'USE_EXISTING',
-              // A start that has ended is never started again: its row is the answer.
-              workflowIdReusePolicy: 'REJECT_DUPLICATE',
-              typedSearchAttributes: ofUser(userId),
-            }),
+          client.workflow.start(START_CONVERSATION_WORKFLOW, {
+            workflowId: startTaskWorkflowId(taskId),
+            taskQueue,
+            args: [input],
+            workflowIdConflictPolicy: 'USE_EXISTING',
+            // A start that has ended is never started again: its row is the answer.
+            workflowIdReusePolicy: 'REJECT_DUPLICATE',
+            typedSearchAttributes: ofUser(userId),
           }),
         );
       } catch (error) {
         if (error instanceof WorkflowExecutionAlreadyStartedError) return; // it ran to its end in the meantime
-        if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError) {
-          throw notAccepted(error);
-        }
         throw error;
       }
     },
@@ -236,12 +228,3 @@ export function createActors(
 
 const ofUser = (userId: string | null) =>
   userId === null ? [] : [{ key: CALLBOARD_USER_ID, value: userId }];
-
-/** The workflow ended before it had stored the start task. */
-const notAccepted = (cause: unknown): HttpError =>
-  Object.assign(
-    new HttpError(503, 'The start could not be stored; try again in a few seconds.', undefined, {
-      'Retry-After': String(RETRY_AFTER_SECONDS),
-    }),
-    { cause },
-  );

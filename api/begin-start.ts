@@ -1,10 +1,12 @@
 import type { StartTask } from '../contract/start-task.js';
 import type { StartTaskReadModel } from '../db/start-task-read-model.js';
-import type { StartTaskRepository } from '../db/start-task-repository.js';
+import { StartRequestMissing, type StartTaskRepository } from '../db/start-task-repository.js';
 import type { Actors } from './actors.js';
+import { HttpError } from './http-error.js';
+import { RETRY_AFTER_SECONDS } from './outages.js';
 
 export interface BeginStartDeps {
-  starts: Pick<StartTaskRepository, 'unstage'>;
+  starts: Pick<StartTaskRepository, 'accept' | 'unstage'>;
   tasks: Pick<StartTaskReadModel, 'read' | 'transitionsAfter'>;
   actors: Pick<Actors, 'startConversation'>;
 }
@@ -30,15 +32,26 @@ export async function beginStart(
   try {
     // Also for a request that another call has stored: that one may have died before it came to this.
     await actors.startConversation(taskId, userId);
+    // Its workflow would do the same, and does where this process comes to its end here.
+    await starts.accept(taskId);
   } catch (error) {
     // Nobody knows how far the call got: what is not accepted by now never will be, what is accepted counts.
     if (staged) await starts.unstage(taskId);
     const accepted = await tasks.read(taskId);
     if (accepted) return accepted;
-    throw error;
+    throw error instanceof StartRequestMissing ? withdrawnMeanwhile(error) : error;
   }
   // The answer is the first state, however far the start has got by now (contract 3.3).
   const [first] = await tasks.transitionsAfter(taskId, 0);
   if (!first) throw new Error(`start task ${taskId} was accepted but is not stored`);
   return first.task;
 }
+
+/** Another call for the same request could not begin it, and took it back. */
+const withdrawnMeanwhile = (cause: unknown): HttpError =>
+  Object.assign(
+    new HttpError(503, 'The start could not be stored; try again in a few seconds.', undefined, {
+      'Retry-After': String(RETRY_AFTER_SECONDS),
+    }),
+    { cause },
+  );

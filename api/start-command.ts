@@ -15,7 +15,7 @@ import { prepareStart } from './start-request.js';
 
 export interface StartCommandDeps extends BeginStartDeps {
   vault: Pick<Vault, 'seal'>;
-  starts: Pick<StartTaskRepository, 'stage' | 'unstage'>;
+  starts: Pick<StartTaskRepository, 'stage' | 'accept' | 'unstage'>;
   tasks: Pick<StartTaskReadModel, 'read' | 'transitionsAfter' | 'knowsConversation'>;
   conversations: Pick<ConversationReadModel, 'read'>;
   conversationRows: Pick<ConversationRepository, 'read'>;

@@ -17,6 +17,7 @@ import { createStartTaskActivities } from '../activities/start-task-activities.j
 import { currentActivity, type ActivityScope } from '../activities/start/activity-scope.js';
 import type { StartPreparationDeps } from '../activities/start/start-deps.js';
 import { createWarmClaim } from '../activities/start/warm-claim.js';
+import { createWholeStart } from '../activities/start/whole-start.js';
 import { createStartPreparationActivities } from '../activities/start/start-preparation-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import { signalConversation } from '../api/conversation-waker.js';
@@ -34,7 +35,7 @@ import { SandboxSlots } from '../db/sandbox-slots.js';
 import { SandboxRelease } from '../db/start-release.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
 import { AccessTokens } from '../identity/access-token.js';
-import { createSandboxRow } from '../identity/new-sandbox.js';
+import { createSandboxRow, newSandbox } from '../identity/new-sandbox.js';
 import { withSealedArtifacts } from '../identity/sealed-artifacts.js';
 import { callbacksQueuedSignal } from '../workflows/messages.js';
 import type { Core } from './core.js';
@@ -113,6 +114,31 @@ export function generalActivities({ config, core, client, actors, pool, logger }
     createClient: createAgentServerClient,
     logger,
   });
+  const startSteps = createStartTaskActivities({
+    database,
+    startTasks,
+    sandboxes,
+    messages,
+    limits,
+    keepSecretsOfFailed: config.maintenance.retryHours > 0,
+    defaultSpecId: defaultSpecId(config),
+    newSandbox: (sandbox) => newSandbox(vault, sandbox),
+    ...(pool.settings.size > 0
+      ? {
+          takeWarm: createWarmClaim({
+            specId: pool.specId,
+            warm: pool.warm,
+            startTasks,
+            slots,
+            actors,
+            isAnswering,
+            wakePool: () => pool.actors.wakeSoon(pool.specId),
+            logger,
+          }),
+        }
+      : {}),
+    groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
+  });
   return {
     ...createSandboxRowActivities({
       sandboxes,
@@ -140,30 +166,12 @@ export function generalActivities({ config, core, client, actors, pool, logger }
       keepDays: config.maintenance.keepDays,
       logger,
     }),
-    ...createStartTaskActivities({
-      database,
-      startTasks,
-      sandboxes,
-      messages,
-      limits,
-      keepSecretsOfFailed: config.maintenance.retryHours > 0,
-      defaultSpecId: defaultSpecId(config),
-      newSandbox: (sandbox) => createSandboxRow({ vault, sandboxes }, sandbox),
-      ...(pool.settings.size > 0
-        ? {
-            takeWarm: createWarmClaim({
-              specId: pool.specId,
-              warm: pool.warm,
-              startTasks,
-              slots,
-              actors,
-              isAnswering,
-              wakePool: () => pool.actors.wakeSoon(pool.specId),
-              logger,
-            }),
-          }
-        : {}),
-      groupingStrategy: async (userId) => (await settings.read(userId)).sandbox_grouping_strategy,
+    ...startSteps,
+    ...createWholeStart({
+      ...startSteps,
+      awaitSandbox: (taskId, sandboxId) => sandboxSteps.awaitSandbox(taskId, sandboxId),
+      startBare: (taskId, scope) =>
+        createStartPreparationActivities(preparation, () => scope).startBare(taskId),
     }),
     ...sandboxSteps,
     ...createMessageActivities({

@@ -1,6 +1,7 @@
 import { and, eq, isNull, lte, sql } from 'drizzle-orm';
 import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
 import type { Database } from './database.js';
+import type { Executor } from './executor.js';
 import { portLeases, sandboxes } from './schema/index.js';
 
 /** Channel on which each change of a sandbox is announced; the payload is the sandbox id. */
@@ -33,17 +34,22 @@ export interface RunningFields {
   usableTools?: string[];
 }
 
+/** Stores a new sandbox in STARTING; repeated, it changes nothing. */
+export async function insertSandbox(tx: Executor, sandbox: NewSandbox): Promise<void> {
+  const now = new Date();
+  await tx
+    .insert(sandboxes)
+    .values({ ...sandbox, status: 'STARTING', lastActiveAt: now, createdAt: now, updatedAt: now })
+    .onConflictDoNothing();
+}
+
 /** Writes sandboxes and port leases. */
 export class SandboxRepository {
   constructor(private readonly database: Database) {}
 
   /** Stores a new sandbox in STARTING; repeated, it changes nothing. */
   async create(sandbox: NewSandbox): Promise<void> {
-    const now = new Date();
-    await this.database
-      .insert(sandboxes)
-      .values({ ...sandbox, status: 'STARTING', lastActiveAt: now, createdAt: now, updatedAt: now })
-      .onConflictDoNothing();
+    await insertSandbox(this.database, sandbox);
   }
 
   /** The row, deleted ones included; null when there never was one. */

@@ -1,9 +1,10 @@
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, isNull, notInArray, sql } from 'drizzle-orm';
 import { hexId } from '../contract/ids.js';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
 import { isTerminal, START_STATUSES } from '../contract/start-task.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
+import { insertSandbox, type NewSandbox } from './sandbox-repository.js';
 import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
 import { forgetConversationOf, releaseSandboxOf } from './start-release.js';
 import { claimWarm } from './warm-sandboxes.js';
@@ -42,6 +43,12 @@ export interface TransitionFields {
   appConversationId?: string;
   /** With ERROR: secrets of the request stay, so that the start can be tried again. */
   keepSecrets?: boolean;
+}
+
+/** A start whose request was accepted, and where it stands. */
+export interface AcceptedStart {
+  status: StartStatus;
+  conversationId: string;
 }
 
 /** Writes start requests, start tasks and their transitions; each method may be repeated after a crash. */
@@ -118,8 +125,19 @@ export class StartTaskRepository {
     });
   }
 
-  /** Makes the staged request a start task in WORKING; repeated, it changes nothing and tells where the task stands. */
-  async accept(taskId: string): Promise<{ status: StartStatus }> {
+  /**
+   * Makes the staged request a start task in WORKING; repeated, it changes nothing and tells where the task stands.
+   * @throws {StartRequestMissing} when the request was withdrawn
+   */
+  async accept(taskId: string): Promise<AcceptedStart> {
+    const [known] = await this.database
+      .select({ status: startTasks.status, conversationId: startTasks.conversationId })
+      .from(startTasks)
+      .where(eq(startTasks.id, taskId));
+    return known ?? this.#accept(taskId);
+  }
+
+  #accept(taskId: string): Promise<AcceptedStart> {
     return this.database.transaction(async (tx) => {
       const [staged] = await tx
         .select({
@@ -132,6 +150,7 @@ export class StartTaskRepository {
       if (!staged) throw new StartRequestMissing(taskId);
       const now = new Date();
       const { supersedes, ...own } = staged;
+      const { conversationId } = own;
       const inserted = await tx
         .insert(startTasks)
         .values({ id: taskId, ...own, status: 'WORKING', createdAt: now, updatedAt: now })
@@ -142,7 +161,7 @@ export class StartTaskRepository {
           .select({ status: startTasks.status })
           .from(startTasks)
           .where(eq(startTasks.id, taskId));
-        return { status: task?.status ?? 'WORKING' };
+        return { status: task?.status ?? 'WORKING', conversationId };
       }
       await tx.update(startRequests).set({ acceptedAt: now }).where(eq(startRequests.id, taskId));
       if (supersedes !== null) {
@@ -154,7 +173,7 @@ export class StartTaskRepository {
       }
       await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
       await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
-      return { status: 'WORKING' };
+      return { status: 'WORKING', conversationId };
     });
   }
 
@@ -162,9 +181,10 @@ export class StartTaskRepository {
    * Writes a status and announces it, in one transaction: a listener never hears of what it cannot read yet.
    * The status a task already has is not written again; a terminal one is never left. With ERROR goes, in the same
    * transaction, what the start has made: a sandbox of its own is hidden, its conversation forgotten.
+   * @returns the status before
    */
-  async advance(taskId: string, status: StartStatus, fields: TransitionFields = {}): Promise<void> {
-    await this.database.transaction((tx) => this.#advance(tx, taskId, status, fields));
+  async advance(taskId: string, status: StartStatus, fields: TransitionFields = {}): Promise<StartStatus> {
+    return this.database.transaction((tx) => this.#advance(tx, taskId, status, fields));
   }
 
   /**
@@ -206,10 +226,15 @@ export class StartTaskRepository {
     if (rows[0]?.found !== true) throw new StartRequestMissing(taskId);
   }
 
-  async #advance(tx: Executor, taskId: string, status: StartStatus, fields: TransitionFields): Promise<void> {
+  async #advance(
+    tx: Executor,
+    taskId: string,
+    status: StartStatus,
+    fields: TransitionFields,
+  ): Promise<StartStatus> {
     const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
     if (!task) throw new StartRequestMissing(taskId);
-    if (isTerminal(task.status) || task.status === status) return;
+    if (isTerminal(task.status) || task.status === status) return task.status;
     const now = new Date(Math.max(Date.now(), task.updatedAt.getTime() + 1)); // times of one task only grow
     const next = {
       status,
@@ -243,20 +268,32 @@ export class StartTaskRepository {
       await tx.delete(startTaskArtifacts).where(eq(startTaskArtifacts.taskId, taskId));
     }
     await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
+    return task.status;
   }
 
   /**
    * Announces WAITING_FOR_SANDBOX with the sandbox of the start. Nobody can delete the sandbox as unused in between.
-   * @param owned it was made for this start alone
-   * @returns false when the sandbox is deleted already: another one has to be found.
+   * @param sandbox its id where it exists; one that is made for this start alone is stored in the same transaction, so
+   *   that at no instant there is one that nobody knows of
+   * @returns false when the sandbox is deleted already, or somebody else's: another one has to be found.
+   * @throws {StartEnded} when nobody would give it back any more
    */
-  async occupy(taskId: string, sandboxId: string, owned: boolean): Promise<boolean> {
+  async occupy(taskId: string, sandbox: string | NewSandbox): Promise<boolean> {
+    const made = typeof sandbox === 'string' ? null : sandbox;
+    const sandboxId = made?.id ?? (sandbox as string);
     return this.database.transaction(async (tx) => {
-      const { rows } = await tx.execute(
-        sql`select id from sandboxes where id = ${sandboxId} and deleted_at is null for share`,
+      if (made) await insertSandbox(tx, made);
+      const { rows } = await tx.execute<{ owner: string | null }>(
+        sql`select created_by_user_id as owner from sandboxes where id = ${sandboxId} and deleted_at is null for share`,
       );
-      if (rows.length === 0) return false;
-      await tx.update(startTasks).set({ ownsSandbox: owned }).where(eq(startTasks.id, taskId));
+      const [found] = rows;
+      if (!found || (made && found.owner !== made.createdByUserId)) return false;
+      const open = await tx
+        .update(startTasks)
+        .set({ ownsSandbox: made !== null })
+        .where(and(eq(startTasks.id, taskId), notInArray(startTasks.status, ['READY', 'ERROR'])))
+        .returning({ id: startTasks.id });
+      if (open.length === 0) throw new StartEnded(taskId);
       await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
       return true;
     });
@@ -266,12 +303,14 @@ export class StartTaskRepository {
    * Gives a start a sandbox that is kept warm, and announces WAITING_FOR_SANDBOX with it, in one transaction: at no
    * instant is one taken and nobody's. Of several starts that want the same one, one gets it.
    * @returns the sandbox of the start; null when this one is not to be had any more
+   * @throws {StartEnded} when nobody would give it back any more
    */
   async occupyWarm(taskId: string, sandboxId: string): Promise<string | null> {
     return this.database.transaction(async (tx) => {
       const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
       if (!task) throw new StartRequestMissing(taskId);
       if (task.sandboxId !== null) return task.sandboxId; // another attempt was faster
+      if (isTerminal(task.status)) throw new StartEnded(taskId);
       if (!(await claimWarm(tx, sandboxId, task.createdByUserId))) return null;
       await tx.update(startTasks).set({ ownsSandbox: true }).where(eq(startTasks.id, taskId));
       await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
@@ -359,6 +398,14 @@ export class StartRequestMissing extends Error {
   constructor(taskId: string) {
     super(`start request ${taskId} does not exist`);
     this.name = 'StartRequestMissing';
+  }
+}
+
+/** A start that has ended takes nothing any more: nobody would give it back. */
+export class StartEnded extends Error {
+  constructor(taskId: string) {
+    super(`start task ${taskId} has ended already`);
+    this.name = 'StartEnded';
   }
 }
 

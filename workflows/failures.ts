@@ -22,6 +22,7 @@ const LOOK_INTO_SANDBOX = 'look at the log of its sandbox, and try the start aga
 
 /** Activities of starts and sandboxes. Those that a setting limits name it. */
 const LIMITS: TimeLimits = {
+  startInOneStep: { doing: 'The start', advice: LOOK_INTO_SANDBOX },
   awaitSandbox: {
     doing: 'Waiting for the sandbox',
     advice: 'look at the log of the sandbox; SANDBOX_STARTUP_TIMEOUT_SECONDS limits a boot without progress',

@@ -15,23 +15,27 @@ import {
 } from '@temporalio/workflow';
 import type { MessageActivities } from '../activities/messages/message-activities.js';
 import type { StartConversationActivities } from '../activities/start-conversation-activities.js';
-import type { PreparedRepository } from '../activities/start/repository.js';
+import type { WholeStart } from '../activities/start/whole-start.js';
 import type { StartLimits, StartTaskActivities } from '../activities/start-task-activities.js';
 import { CALLBOARD_START_STATUS } from './search-attributes.js';
 import { explain, logTimeout } from './failures.js';
 import { acceptedUpdate, type StartConversationInput } from './messages.js';
+import { startOf040 } from './start/start-0-4-0.js';
 
-const { acceptStartTask, chooseSandbox, advanceStartTask } = proxyLocalActivities<StartTaskActivities>({
+const { acceptStartTask, advanceStartTask } = proxyLocalActivities<StartTaskActivities>({
   startToCloseTimeout: '5s',
   localRetryThreshold: '1m',
 });
 
 const wait = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
 
-/** One activity, however long the boot takes: the sandbox's actor decides when it has failed. */
-const { awaitSandbox } = proxyActivities<StartConversationActivities>({
-  startToCloseTimeout: '45m',
-  scheduleToCloseTimeout: '50m', // a start ends by then, whatever happens to hosts
+/**
+ * One activity, however long the boot takes: the sandbox's actor decides when it has failed. What goes wrong in the
+ * phases after it has its tries inside; tried again is what a worker did not bring to its end.
+ */
+const { startInOneStep } = proxyActivities<StartConversationActivities>({
+  startToCloseTimeout: '52m',
+  scheduleToCloseTimeout: '60m', // a start ends by then, whatever happens to hosts
   heartbeatTimeout: '10s',
   cancellationType: wait,
   retry: { initialInterval: '200ms', maximumInterval: '5s' },
@@ -49,15 +53,6 @@ const { prepareSkills, createConversation, installGitHooks } = proxyActivities<S
   retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
 });
 
-/** The phases of a start that has no repository to clone, for which each of them has its own limits inside. */
-const { startBare } = proxyActivities<StartConversationActivities>({
-  startToCloseTimeout: '7m',
-  scheduleToCloseTimeout: '20m',
-  heartbeatTimeout: '10s',
-  cancellationType: wait,
-  retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 5 },
-});
-
 /** The start is READY already; whoever queues a message wakes the conversation too. */
 const { wakeForMessages } = proxyActivities<MessageActivities>({
   startToCloseTimeout: '10s',
@@ -65,7 +60,7 @@ const { wakeForMessages } = proxyActivities<MessageActivities>({
 });
 
 /** Must end well, however late: there is nobody else to clean up. */
-const { releaseSandbox, discardConversation } = proxyActivities<StartConversationActivities>({
+const { giveBackSandbox, discardConversation } = proxyActivities<StartConversationActivities>({
   startToCloseTimeout: '1m',
   heartbeatTimeout: '15s',
   retry: { initialInterval: '500ms', maximumInterval: '30s' },
@@ -75,74 +70,62 @@ const { releaseSandbox, discardConversation } = proxyActivities<StartConversatio
  * A conversation's start, from the accepted request to READY or ERROR. Each status is stored and announced before the
  * work of its phase begins; a failure releases what the start took, and only that.
  */
-export async function startConversation({ taskId }: StartConversationInput): Promise<void> {
-  let accepted = false;
-  setHandler(acceptedUpdate, () => condition(() => accepted));
+export function startConversation(input: StartConversationInput): Promise<void> {
+  return patched('2026-11-start-in-one-step') ? start(input) : startOf040(input);
+}
 
-  // Its row may be there already, from an attempt that was not recorded: a cancellation must not leave it as it is.
-  const { limits, ended } = await CancellationScope.nonCancellable(() => acceptStartTask(taskId));
-  accepted = true;
-  if (ended) return condition(allHandlersFinished); // asked for again after its end: the row is the answer
-
-  const undo: (() => Promise<void>)[] = [];
+async function start({ taskId }: StartConversationInput): Promise<void> {
+  // The API accepts a start itself; until 0.4.0 it asked for that here.
+  setHandler(acceptedUpdate, () =>
+    CancellationScope.nonCancellable(async () => {
+      await acceptStartTask(taskId);
+    }),
+  );
   try {
-    // A short step that a cancellation waits for: what it has taken must be known.
-    const sandbox = await CancellationScope.nonCancellable(() => chooseSandbox(taskId, uuid4()));
-    if (sandbox.isNew) undo.unshift(() => releaseSandbox(sandbox.id));
-    const { agentServerUrl } = await awaitSandbox(taskId, sandbox.id);
-
-    // Each before the step that may create the conversation: it may have happened even if we never hear of it.
-    const discard = async (): Promise<void> => {
-      // Others may have come into a sandbox that was made for this start: then it stays, without the conversation.
-      if (!sandbox.isNew || patched('2026-11-discard-in-own-sandbox')) await discardConversation(taskId);
-    };
-    const create = async (): Promise<string> => {
-      if (!sandbox.isBare || !patched('2026-11-bare-start')) {
-        await advanceStartTask(taskId, 'PREPARING_REPOSITORY');
-        const { prepareRepository } = phase(limits.cloneSeconds, limits);
-        return byPhases(await prepareRepository(taskId), () => undo.unshift(discard));
-      }
-      undo.unshift(discard);
-      const bare = await startBare(taskId);
-      // A directory that others have used may hold what takes its time after all.
-      return 'conversationId' in bare ? bare.conversationId : byPhases(bare.found, () => undefined);
-    };
-    const byPhases = async (
-      repository: PreparedRepository,
-      beforeCreation: () => unknown,
-    ): Promise<string> => {
-      await advanceStartTask(taskId, 'RUNNING_SETUP_SCRIPT');
-      const { runSetupScript } = phase(limits.setupScriptSeconds, limits);
-      if (repository.hasSetupScript) await runSetupScript(taskId);
-
-      await advanceStartTask(taskId, 'SETTING_UP_GIT_HOOKS');
-      if (repository.hasPreCommitHook) await installGitHooks(taskId);
-
-      await advanceStartTask(taskId, 'SETTING_UP_SKILLS');
-      await prepareSkills(taskId);
-
-      await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
-      beforeCreation();
-      return (await createConversation(taskId)).conversationId;
-    };
-    const conversationId = await create();
-
-    // From here on it is too late to call it off: a cancellation in between must not undo what is READY.
-    await CancellationScope.nonCancellable(async () => {
-      const ready = await advanceStartTask(taskId, 'READY', { appConversationId: conversationId });
-      upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
-      // Starts recorded before there was a queue had no such answer, and take no further step.
-      if (ready?.messagesWait) await wakeForMessages(conversationId);
-    });
+    const begun = await startInOneStep(taskId, uuid4());
+    if (begun.state === 'ended') return; // asked for again after its end: the row is the answer
+    const ready = begun.state === 'ready' ? begun : await byPhases(taskId, begun);
+    // From here on it is too late to call it off: a cancellation must not undo what is READY.
+    await CancellationScope.nonCancellable(() => announceReady(ready));
   } catch (err) {
     logTimeout(err);
     const { message, type } = explain(err);
-    await CancellationScope.nonCancellable(() => fail(taskId, message, isCancellation(err), undo));
+    const outcome = await CancellationScope.nonCancellable(() => fail(taskId, message, isCancellation(err)));
+    if (outcome === 'READY') return;
     if (isCancellation(err)) throw err;
     throw ApplicationFailure.nonRetryable(message, type);
   } finally {
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
   }
+}
+
+type Ready = Pick<WholeStart & { state: 'ready' }, 'conversationId' | 'messagesWait'>;
+
+/** The phases of a start with a repository, or in a directory that holds what takes its time. */
+async function byPhases(
+  taskId: string,
+  { agentServerUrl, limits, found }: WholeStart & { state: 'placed' },
+): Promise<Ready> {
+  let repository = found;
+  if (repository === undefined) {
+    await advanceStartTask(taskId, 'PREPARING_REPOSITORY');
+    repository = await phase(limits.cloneSeconds, limits).prepareRepository(taskId);
+  }
+  await advanceStartTask(taskId, 'RUNNING_SETUP_SCRIPT');
+  if (repository.hasSetupScript) await phase(limits.setupScriptSeconds, limits).runSetupScript(taskId);
+
+  await advanceStartTask(taskId, 'SETTING_UP_GIT_HOOKS');
+  if (repository.hasPreCommitHook) await installGitHooks(taskId);
+
+  await advanceStartTask(taskId, 'SETTING_UP_SKILLS');
+  await prepareSkills(taskId);
+
+  await advanceStartTask(taskId, 'STARTING_CONVERSATION', { agentServerUrl });
+  const { conversationId } = await createConversation(taskId);
+  const { messagesWait = false } = await CancellationScope.nonCancellable(() =>
+    advanceStartTask(taskId, 'READY', { appConversationId: conversationId }),
+  );
+  return { conversationId, messagesWait };
 }
 
 /**
@@ -158,25 +141,40 @@ const phase = (limitSeconds: number, { handoverSeconds = HANDOVER_SECONDS }: Sta
     retry: { initialInterval: '500ms', maximumInterval: '5s' },
   });
 
-/** Stores and announces ERROR, then gives back what the start took, each part whatever becomes of the others. */
-async function fail(
-  taskId: string,
-  detail: string,
-  cancelled: boolean,
-  undo: readonly (() => Promise<void>)[],
-): Promise<void> {
-  const fields = { detail, ...(cancelled ? { cancelled } : {}) };
-  const steps = [() => advanceStartTask(taskId, 'ERROR', fields), announceError, ...undo];
-  for (const step of steps) {
+async function announceReady({ conversationId, messagesWait }: Ready): Promise<void> {
+  upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
+  if (messagesWait) await wakeForMessages(conversationId);
+}
+
+/**
+ * Stores and announces ERROR, then gives back what the start took, each part whatever becomes of the others. What it took
+ * says its row: a step that was given up may have taken more than we have heard of.
+ * @returns READY when such a step had come to that
+ */
+async function fail(taskId: string, detail: string, cancelled: boolean): Promise<'READY' | 'ERROR'> {
+  const attempt = async <Result>(step: () => Promise<Result>): Promise<Result | undefined> => {
     try {
-      await step();
+      return await step();
     } catch (err) {
       logTimeout(err);
       log.error('a part of a failed start could not be given back', { taskId, reason: explain(err).message });
+      return undefined;
     }
+  };
+  // It may have been called off before anybody had taken it up: then it has no row yet.
+  const accepted = await attempt(() => acceptStartTask(taskId));
+  const fields = { detail, ...(cancelled ? { cancelled } : {}) };
+  const advance = accepted && (await attempt(() => advanceStartTask(taskId, 'ERROR', fields)));
+  if (advance?.was === 'READY' && accepted?.conversationId !== undefined) {
+    // The answer of the step was lost, so messages may be waiting: whoever looks finds out.
+    await announceReady({ conversationId: accepted.conversationId, messagesWait: true });
+    return 'READY';
   }
-}
-
-const announceError = async (): Promise<void> => {
   upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'ERROR' }]);
-};
+  if (!accepted) return 'ERROR'; // withdrawn: nobody was answered, and nothing was taken
+  // Without the status before, an earlier attempt of ours has written ERROR: then everything is looked through.
+  const isBegun = advance?.was === undefined || ['STARTING_CONVERSATION', 'ERROR'].includes(advance.was);
+  if (isBegun) await attempt(() => discardConversation(taskId));
+  await attempt(() => giveBackSandbox(taskId));
+  return 'ERROR';
+}

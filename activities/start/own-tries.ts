@@ -6,16 +6,18 @@ import { tellable } from '../failure-masking.js';
 import type { ActivityScope } from './activity-scope.js';
 
 const TRIES = 2;
+/** Before the second try; doubled for each further one. */
 const PAUSE_MS = 500;
 
 /**
- * Does work that has two tries within one attempt. Temporal counts an attempt also when a worker was stopped, killed or
- * frozen, as often as that happens, so its attempts have no number there; what goes wrong itself is over with the second
+ * Does work that has two tries, or as many as are given, within one attempt. Temporal counts an attempt also when a worker was stopped, killed or
+ * frozen, as often as that happens, so its attempts have no number there; what goes wrong itself is over with the last
  * try, and said so.
  */
 export async function withOwnTries<Result>(
   scope: ActivityScope,
   work: (scope: ActivityScope) => Promise<Result>,
+  tries = TRIES,
 ): Promise<Result> {
   for (let done = 0; ; done++) {
     try {
@@ -23,9 +25,9 @@ export async function withOwnTries<Result>(
     } catch (error) {
       const isOthers = scope.signal.aborted || isDatabaseOutage(error);
       if (isOthers || (error instanceof ApplicationFailure && error.nonRetryable)) throw error;
-      if (done + 1 === TRIES) throw final(error);
+      if (done + 1 === tries) throw final(error);
     }
-    await sleep(PAUSE_MS);
+    await sleep(PAUSE_MS * 2 ** done);
     scope.signal.throwIfAborted();
   }
 }

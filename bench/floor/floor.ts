@@ -14,12 +14,12 @@ const DONE = 'done';
 export interface FloorActivities {
   nothing(id: string): Promise<void>;
   /** Starts the actor of a sandbox, and waits for it. */
-  untilSandbox(id: string): Promise<void>;
+  untilSandbox(id: string, actor: 'floorSandbox' | 'fewestSandbox'): Promise<void>;
 }
 
 export interface Floor {
-  /** Begins so many at once. @returns how many a second came to their end */
-  starts(count: number): Promise<number>;
+  /** Begins so many at once, with the steps of a start or the fewest conceivable. @returns how many a second came to their end */
+  starts(count: number, steps?: 'same' | 'fewest'): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -35,8 +35,8 @@ export async function openFloor({ temporal }: Pick<Product, 'temporal'>): Promis
     });
   const activities: FloorActivities = {
     nothing: () => Promise.resolve(),
-    async untilSandbox(id) {
-      const startWorkflowOperation = withStart('floorSandbox', id);
+    async untilSandbox(id, actor) {
+      const startWorkflowOperation = withStart(actor, id);
       await client.workflow.executeUpdateWithStart(DONE, { startWorkflowOperation });
     },
   };
@@ -51,16 +51,16 @@ export async function openFloor({ temporal }: Pick<Product, 'temporal'>): Promis
     activities: { ...activities },
   });
   const run = worker.run();
-  const start = async (): Promise<void> => {
-    const startWorkflowOperation = withStart('floorStart', randomUUID());
-    await client.workflow.executeUpdateWithStart(DONE, { startWorkflowOperation });
-    await (await startWorkflowOperation.workflowHandle()).result();
+  const start = async (steps: 'same' | 'fewest'): Promise<void> => {
+    const id = randomUUID();
+    const options = { workflowId: `start/${id}`, taskQueue: TASK_QUEUE, args: [id] };
+    await client.workflow.execute(steps === 'same' ? 'floorStart' : 'fewestStart', options);
   };
-  await start();
+  await start('same');
   return {
-    async starts(count) {
+    async starts(count, steps = 'same') {
       const began = performance.now();
-      await Promise.all(Array.from({ length: count }, start));
+      await Promise.all(Array.from({ length: count }, () => start(steps)));
       return (count * 1_000) / (performance.now() - began);
     },
     async close() {

@@ -16,16 +16,9 @@ export const doneUpdate = defineUpdate('done');
 const { nothing: localNothing } = proxyLocalActivities<FloorActivities>({ startToCloseTimeout: '5s' });
 const { nothing, untilSandbox } = proxyActivities<FloorActivities>({ startToCloseTimeout: '10m' });
 
-/** As `startConversation` without repository: three local activities, two activities, three tasks. */
+/** As `startConversation` without repository: one activity between two tasks. */
 export async function floorStart(id: string): Promise<void> {
-  let accepted = false;
-  setHandler(doneUpdate, () => condition(() => accepted));
-  await localNothing(id);
-  accepted = true;
-  await localNothing(id);
-  await untilSandbox(id);
-  if (patched('2026-11-floor')) await nothing(id);
-  await localNothing(id);
+  if (patched('2026-11-floor')) await untilSandbox(id, 'floorSandbox');
   upsertSearchAttributes([{ key: CALLBOARD_START_STATUS, value: 'READY' }]);
 }
 
@@ -37,4 +30,18 @@ export async function floorSandbox(id: string): Promise<void> {
   running = true;
   upsertSearchAttributes([{ key: CALLBOARD_SANDBOX_STATUS, value: 'RUNNING' }]);
   await localNothing(id);
+}
+
+/** The least with which a start could outlive a worker: one activity. */
+export async function fewestStart(id: string): Promise<void> {
+  await untilSandbox(id, 'fewestSandbox');
+}
+
+/** The least with which a sandbox could: one activity, and somebody told. */
+export async function fewestSandbox(id: string): Promise<void> {
+  let running = false;
+  setHandler(doneUpdate, () => condition(() => running));
+  await nothing(id);
+  running = true;
+  await condition(() => false, '1h');
 }

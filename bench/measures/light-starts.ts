@@ -4,7 +4,7 @@ import { startTasksOf } from '../../cli/client/start-stream.js';
 import { required } from '../../tests/support/environment.js';
 import type { Product } from '../../tests/support/product.js';
 import { openFloor } from '../floor/floor.js';
-import { duration, range, type Measure } from '../measure.js';
+import { duration, range, type Measure, type Result } from '../measure.js';
 import { processorSeconds, processorSecondsOfAll, processWith } from '../processes.js';
 import { PythonLightStarts } from '../python-server/starts.js';
 import { median, percentile } from '../statistics.js';
@@ -53,6 +53,26 @@ const textOf = (runs: readonly Record<string, number>[]): string =>
     .map((who) => `${who} ${median(runs.map((run) => run[who] ?? 0)).toFixed(0)} ms`)
     .join(', ');
 
+/** What the same server and SDK made of starts in which nothing is done. */
+interface FloorRuns {
+  rates: number[];
+  processor: Record<string, number>[];
+}
+
+const noFloor = (): FloorRuns => ({ rates: [], processor: [] });
+
+function floorResult(what: string, { rates, processor }: FloorRuns): Result {
+  const each = (who: string): string => median(processor.map((used) => used[who] ?? 0)).toFixed(0);
+  return {
+    measure: `the floor: ${AT_ONCE} workflows ${what}, in which nothing is done`,
+    value: `${median(rates).toFixed(1)}/s`,
+    detail: `${range(rates, (value) => value.toFixed(1))}; processor time each: Temporal ${each('Temporal')} ms, worker and client ${each('bench')} ms`,
+    bar: '',
+    met: null,
+    python: '',
+  };
+}
+
 /** Deletes all sandboxes and waits until their actors have ended: what is left would be measured with the next run. */
 async function clean(product: Product): Promise<void> {
   const { body } = await product.call<{ items: { id: string }[] }>(
@@ -86,8 +106,7 @@ export const lightStarts: Measure = {
     await theirs?.clean();
     const floor = await openFloor(product);
     const rates: number[] = [];
-    const floorRates: number[] = [];
-    const floorProcessor: Record<string, number>[] = [];
+    const floors = { same: noFloor(), fewest: noFloor() };
     const p95s: number[] = [];
     const processor: Record<string, number>[] = [];
     let failed = 0;
@@ -104,12 +123,15 @@ export const lightStarts: Measure = {
       processor.push(perStart(before, usedBy(product)));
       note(`${AT_ONCE} starts: ${rates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(processor.slice(-1))}`);
       await clean(product);
-      const idle = usedBy(product);
-      floorRates.push(await floor.starts(AT_ONCE));
-      floorProcessor.push(perStart(idle, usedBy(product)));
-      note(
-        `${AT_ONCE} starts that do nothing: ${floorRates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(floorProcessor.slice(-1))}`,
-      );
+      for (const steps of ['same', 'fewest'] as const) {
+        const idle = usedBy(product);
+        const { rates: floorRates, processor: used } = floors[steps];
+        floorRates.push(await floor.starts(AT_ONCE, steps));
+        used.push(perStart(idle, usedBy(product)));
+        note(
+          `${AT_ONCE} starts that do nothing, ${steps} steps: ${floorRates.at(-1)?.toFixed(1) ?? ''}/s; ${textOf(used.slice(-1))}`,
+        );
+      }
       await theirs?.together(AT_ONCE);
       await theirs?.clean();
     }
@@ -134,14 +156,11 @@ export const lightStarts: Measure = {
         python: 'SQLite 2.3/s with 19 of 50 failed; PostgreSQL 7.8/s, p95 6.4 s',
         beside: theirs?.besideTogether(rates),
       },
-      {
-        measure: `the floor: ${AT_ONCE} workflows with the steps of these starts, in which nothing is done`,
-        value: `${median(floorRates).toFixed(1)}/s`,
-        detail: `${range(floorRates, (value) => value.toFixed(1))}; processor time each: Temporal ${median(floorProcessor.map((used) => used['Temporal'] ?? 0)).toFixed(0)} ms, worker and client ${median(floorProcessor.map((used) => used['bench'] ?? 0)).toFixed(0)} ms`,
-        bar: '',
-        met: null,
-        python: '',
-      },
+      floorResult('with the steps of these starts', floors.same),
+      floorResult(
+        'with the fewest steps that outlive a worker, one activity for a start and one for its sandbox',
+        floors.fewest,
+      ),
     ];
   },
 };

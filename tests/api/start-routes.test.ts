@@ -331,6 +331,10 @@ describe('POST app-conversations', () => {
     const working = api.actors.startConversation.bind(api.actors);
     api.actors.startConversation = async (taskId, userId) => {
       await working(taskId, userId);
+      await vi.waitFor(async () => {
+        const accepted = await api.database.select().from(startTasks).where(eq(startTasks.id, taskId));
+        expect(accepted).toHaveLength(1);
+      }, 30_000);
       throw new Error('the answer got lost');
     };
     try {

@@ -5,9 +5,11 @@ import { hexId } from '../../contract/ids.js';
 import { startTaskTransitions } from '../../db/schema/index.js';
 import {
   START_TASK_CHANNEL,
+  StartEnded,
   StartRequestMissing,
   StartTaskRepository,
 } from '../../db/start-task-repository.js';
+import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { eq } from 'drizzle-orm';
 import pg from 'pg';
 import { openTestDatabase } from '../support/database.js';
@@ -92,5 +94,41 @@ describe('statuses that follow each other at once', () => {
     await expect(startTasks.passThrough('0'.repeat(32), ['SETTING_UP_SKILLS'])).rejects.toThrow(
       StartRequestMissing,
     );
+  });
+
+  it('that is over takes no sandbox any more, and none is left that nobody knows of', async () => {
+    const taskId = await accepted();
+    expect(await startTasks.advance(taskId, 'ERROR', { detail: 'called off' })).toBe('WORKING');
+    const made = {
+      id: `late-${taskId}`,
+      createdByUserId: null,
+      specId: 'spec',
+      sessionApiKey: 'sealed',
+      sessionApiKeyHash: taskId,
+      secretKey: 'sealed',
+    };
+    await expect(startTasks.occupy(taskId, made)).rejects.toThrow(StartEnded);
+    expect(await new SandboxRepository(connection.database).read(made.id)).toBeNull();
+    expect(await startTasks.read(taskId)).toMatchObject({ status: 'ERROR', sandboxId: null });
+  });
+
+  it('takes the sandbox made for it once, however often that is tried, and none of somebody else', async () => {
+    const taskId = await accepted();
+    const made = {
+      id: `own-${taskId}`,
+      createdByUserId: null,
+      specId: 'spec',
+      sessionApiKey: 'sealed',
+      sessionApiKeyHash: taskId,
+      secretKey: 'sealed',
+    };
+    expect(await startTasks.occupy(await accepted(), { ...made, createdByUserId: 'eve' })).toBe(true);
+    expect(await startTasks.occupy(taskId, made)).toBe(false);
+    const another = { ...made, id: `another-${taskId}`, sessionApiKeyHash: `another-${taskId}` };
+    expect(await startTasks.occupy(taskId, another)).toBe(true);
+    expect(await startTasks.occupy(taskId, another)).toBe(true);
+    expect(await startTasks.read(taskId)).toMatchObject({ sandboxId: another.id, ownsSandbox: true });
+    const statuses = (await transitions(taskId)).map(({ status }) => status);
+    expect(statuses).toEqual(['WORKING', 'WAITING_FOR_SANDBOX']);
   });
 });

@@ -16,6 +16,7 @@ import { beginHostBeat } from '../../cli/host-beat.js';
 import type { WarmPool } from '../../cli/warm-pool.js';
 import { createSandboxSteps } from '../../activities/start-conversation-activities.js';
 import { createStartTaskActivities } from '../../activities/start-task-activities.js';
+import { createWholeStart } from '../../activities/start/whole-start.js';
 import { awaitWorkflowEnd } from '../../activities/workflow-state.js';
 import { createAgentServerClient } from '../../agent-server/client.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, startTaskWorkflowId, TASK_QUEUE } from '../../contract/ids.js';
@@ -29,7 +30,7 @@ import { HostSandboxes } from '../../db/host-sandboxes.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { SandboxRelease } from '../../db/start-release.js';
 import { StartTaskRepository } from '../../db/start-task-repository.js';
-import { createSandboxRow } from '../../identity/new-sandbox.js';
+import { createSandboxRow, newSandbox } from '../../identity/new-sandbox.js';
 import type { FakeAgentServer } from './fake-agent-server.js';
 import type { FakeConversation } from './fake-conversation.js';
 import { type bundleWorkflows, createTestWorker } from './temporal.js';
@@ -144,6 +145,50 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
       return { agentServerUrl: task.agentServerUrl ?? '', conversationId: task.conversationId };
     },
   };
+  const startSteps = createStartTaskActivities({
+    database,
+    startTasks,
+    sandboxes,
+    messages,
+    limits,
+    keepSecretsOfFailed: true,
+    defaultSpecId: 'spec',
+    newSandbox: (sandbox) => newSandbox(testVault, sandbox),
+    groupingStrategy: () => Promise.resolve('NO_GROUPING'),
+    ...(pool.settings.size > 0
+      ? {
+          takeWarm: createWarmClaim({
+            specId: pool.specId,
+            warm: pool.warm,
+            startTasks,
+            slots: new SandboxSlots(database, slots),
+            actors,
+            isAnswering: (baseUrl, timeoutMs) =>
+              createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
+            wakePool: () => pool.actors.wakeSoon(pool.specId),
+            logger,
+          }),
+        }
+      : {}),
+  });
+  const startBare = async (taskId: string) => {
+    const { status } = (await startTasks.read(taskId)) ?? { status: 'ERROR' };
+    if (status === 'WAITING_FOR_SANDBOX' || status === 'PREPARING_REPOSITORY') {
+      await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
+      await phases.prepareRepository();
+    }
+    await startTasks.passThrough(taskId, [
+      'RUNNING_SETUP_SCRIPT',
+      'SETTING_UP_GIT_HOOKS',
+      'SETTING_UP_SKILLS',
+    ]);
+    await phases.prepareSkills();
+    await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], {
+      agentServerUrl: await agentServerUrlOf(taskId),
+    });
+    const { conversationId } = await phases.createConversation(taskId);
+    return { conversationId };
+  };
   return {
     ...createActorSweepActivities({ sandboxes: new HostSandboxes(database), actors, logger }),
     ...createMaintenanceActivities({
@@ -175,32 +220,7 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
     }),
     ...createSandboxRowActivities({ sandboxes, idlePauseMs: 0 }),
     catchUpSandbox: () => Promise.resolve(),
-    ...createStartTaskActivities({
-      database,
-      startTasks,
-      sandboxes,
-      messages,
-      limits,
-      keepSecretsOfFailed: true,
-      defaultSpecId: 'spec',
-      newSandbox: (sandbox) => createSandboxRow({ vault: testVault, sandboxes }, sandbox),
-      groupingStrategy: () => Promise.resolve('NO_GROUPING'),
-      ...(pool.settings.size > 0
-        ? {
-            takeWarm: createWarmClaim({
-              specId: pool.specId,
-              warm: pool.warm,
-              startTasks,
-              slots: new SandboxSlots(database, slots),
-              actors,
-              isAnswering: (baseUrl, timeoutMs) =>
-                createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
-              wakePool: () => pool.actors.wakeSoon(pool.specId),
-              logger,
-            }),
-          }
-        : {}),
-    }),
+    ...startSteps,
     ...createSandboxPoolActivities({
       ...pool,
       sandboxes,
@@ -212,24 +232,12 @@ function generalActivities({ temporal, database, conduct, deletions, slots, pool
     }),
     ...sandboxSteps,
     ...phases,
-    async startBare(taskId: string) {
-      const { status } = (await startTasks.read(taskId)) ?? { status: 'ERROR' };
-      if (status === 'WAITING_FOR_SANDBOX' || status === 'PREPARING_REPOSITORY') {
-        await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
-        await phases.prepareRepository();
-      }
-      await startTasks.passThrough(taskId, [
-        'RUNNING_SETUP_SCRIPT',
-        'SETTING_UP_GIT_HOOKS',
-        'SETTING_UP_SKILLS',
-      ]);
-      await phases.prepareSkills();
-      await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], {
-        agentServerUrl: await agentServerUrlOf(taskId),
-      });
-      const { conversationId } = await phases.createConversation(taskId);
-      return { conversationId };
-    },
+    startBare,
+    ...createWholeStart({
+      ...startSteps,
+      awaitSandbox: (taskId, sandboxId) => sandboxSteps.awaitSandbox(taskId, sandboxId),
+      startBare,
+    }),
     discardConversation: async (taskId: string) => void conduct.discarded.push(taskId),
   };
 }

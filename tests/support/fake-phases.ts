@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
-import type { StartStatus } from '../../contract/start-task.js';
+import { createWholeStart } from '../../activities/start/whole-start.js';
+import { isTerminal, type StartStatus } from '../../contract/start-task.js';
 
 /** What a start that ends well passes through. */
 export const STATUSES_OF_A_START: StartStatus[] = [
@@ -40,19 +41,27 @@ export class FakePhases {
     return result;
   }
 
-  activities = {
+  private statusOf(taskId: string): StartStatus {
+    return this.steps.get(taskId)?.at(-1)?.status ?? 'WORKING';
+  }
+
+  private readonly parts = {
     acceptStartTask: async (taskId: string) => {
-      const ended = this.steps.has(taskId);
-      if (!ended) this.steps.set(taskId, [{ status: 'WORKING' }]);
-      return { limits: { cloneSeconds: 60, setupScriptSeconds: 60 }, ended };
+      if (!this.steps.has(taskId)) this.steps.set(taskId, [{ status: 'WORKING' }]);
+      const status = this.statusOf(taskId);
+      const limits = { cloneSeconds: 60, setupScriptSeconds: 60 };
+      return { limits, ended: isTerminal(status), status, conversationId: 'c0ffee' };
     },
     chooseSandbox: (taskId: string) => {
       this.steps.get(taskId)?.push({ status: 'WAITING_FOR_SANDBOX', fields: { sandboxId: `box-${taskId}` } });
       const { isNew, isBare } = this;
       return this.phase('chooseSandbox', taskId, { id: `box-${taskId}`, isNew, isBare });
     },
-    advanceStartTask: async (taskId: string, status: StartStatus, fields?: object) =>
-      void this.steps.get(taskId)?.push({ status, ...(fields ? { fields } : {}) }),
+    advanceStartTask: async (taskId: string, status: StartStatus, fields?: object) => {
+      const was = this.statusOf(taskId);
+      if (!isTerminal(was)) this.steps.get(taskId)?.push({ status, ...(fields ? { fields } : {}) });
+      return { was };
+    },
     awaitSandbox: (taskId: string) =>
       this.phase('awaitSandbox', taskId, { agentServerUrl: 'http://127.0.0.1:1' }),
     prepareRepository: (taskId: string) => this.phase('prepareRepository', taskId, this.repository),
@@ -73,7 +82,11 @@ export class FakePhases {
       for (const status of STATUSES_OF_A_START.slice(3, 7)) steps?.push({ status });
       return this.phase('startBare', taskId, { conversationId: 'c0ffee' });
     },
-    releaseSandbox: async (sandboxId: string) => void this.calls.push(`releaseSandbox ${sandboxId}`),
+    giveBackSandbox: async (taskId: string) => {
+      if (this.isNew) this.calls.push(`releaseSandbox box-${taskId}`);
+    },
     discardConversation: async (taskId: string) => void this.calls.push(`discardConversation ${taskId}`),
   };
+
+  activities = { ...this.parts, ...createWholeStart(this.parts) };
 }

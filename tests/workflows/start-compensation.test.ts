@@ -6,6 +6,7 @@ import type { Worker, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startTaskWorkflowId } from '../../contract/ids.js';
+import { createWholeStart } from '../../activities/start/whole-start.js';
 import type { StartStatus } from '../../contract/start-task.js';
 import { START_CONVERSATION_WORKFLOW } from '../../workflows/messages.js';
 import { bundleWorkflows, connectTemporal, createTestWorker, uniqueTaskQueue } from '../support/temporal.js';
@@ -89,20 +90,24 @@ class PlannedPhases {
     }
   }
 
-  activities = {
+  readonly #parts = {
     acceptStartTask: async (taskId: string) => {
-      this.trace(taskId).statuses.push('WORKING');
-      const isShort = this.plans.get(taskId)?.ending === 'timeout';
-      return { limits: isShort ? SHORT : { cloneSeconds: 60, setupScriptSeconds: 60 }, ended: false };
+      const { statuses } = this.trace(taskId);
+      if (statuses.length === 0) statuses.push('WORKING');
+      const limits =
+        this.plans.get(taskId)?.ending === 'timeout' ? SHORT : { cloneSeconds: 60, setupScriptSeconds: 60 };
+      return { limits, ended: false, status: statuses.at(-1)!, conversationId: 'c0ffee' };
     },
     chooseSandbox: async (taskId: string) => {
       this.trace(taskId).statuses.push('WAITING_FOR_SANDBOX');
       return { id: `box-${taskId}`, isNew: this.plans.get(taskId)?.isNew ?? true };
     },
-    advanceStartTask: async (taskId: string, status: StartStatus, fields: Trace['error'] = null) => {
+    advanceStartTask: async (taskId: string, status: StartStatus, fields: object = {}) => {
       const trace = this.trace(taskId);
+      const was = trace.statuses.at(-1);
       trace.statuses.push(status);
-      if (status === 'ERROR') trace.error = fields;
+      if (status === 'ERROR') trace.error = { ...fields };
+      return { was };
     },
     awaitSandbox: (taskId: string) =>
       this.#phase('awaitSandbox', taskId, { agentServerUrl: 'http://127.0.0.1:1' }),
@@ -113,10 +118,14 @@ class PlannedPhases {
     prepareSkills: (taskId: string) => this.#phase('prepareSkills', taskId, null),
     createConversation: (taskId: string) =>
       this.#phase('createConversation', taskId, { agentServerUrl: '', conversationId: 'c0ffee' }),
-    releaseSandbox: async (sandboxId: string) =>
-      void this.trace(sandboxId.slice('box-'.length)).released.push('sandbox'),
+    startBare: () => Promise.reject(new Error('all of these have a repository')),
+    giveBackSandbox: async (taskId: string) => {
+      if (this.plans.get(taskId)?.isNew) this.trace(taskId).released.push('sandbox');
+    },
     discardConversation: async (taskId: string) => void this.trace(taskId).released.push('conversation'),
   };
+
+  activities = { ...this.#parts, ...createWholeStart(this.#parts) };
 }
 
 describe('a start that ends', () => {
