@@ -8,6 +8,7 @@ import { docsPage, docsSecurityPolicy } from './docs-page.js';
 import { errorHandler, sendJson } from './errors.js';
 import { corsHeaders } from './middleware/cors.js';
 import { refuseCrossSite } from './middleware/cross-site.js';
+import { inTurn } from './middleware/in-turn.js';
 import { refuseForeignHost } from './middleware/own-host.js';
 import { requestLog } from './middleware/request-log.js';
 import { responseHeaders } from './middleware/response-headers.js';
@@ -57,21 +58,18 @@ export function createApp({
   app.set('trust proxy', 'loopback, linklocal, uniquelocal');
   app.set('query parser', false); // routes read the raw query by their schemas
 
-  app.use(requestLog(logger));
-  // Nobody asks where the public address is known; keeping it makes every promise dearer.
-  if (server.publicUrl === null) app.use(rememberOrigin);
-  app.use(responseHeaders);
-  app.use(corsHeaders(server.corsOrigins));
-  app.use(refuseForeignHost(server));
-  app.use(refuseCrossSite(server));
-  if (onActivity) app.use(activity(onActivity));
-  app.get('/openapi.json', (_request, response) =>
-    sendJson(response, 200, (openApi ??= openApiDocument(routes))),
+  app.use(
+    inTurn(
+      requestLog(logger),
+      // Nobody asks where the public address is known; keeping it makes every promise dearer.
+      ...(server.publicUrl === null ? [rememberOrigin] : []),
+      responseHeaders,
+      corsHeaders(server.corsOrigins),
+      refuseForeignHost(server),
+      refuseCrossSite(server),
+      ...(onActivity ? [activity(onActivity)] : []),
+    ),
   );
-  app.get('/docs', (_request, response) => {
-    response.setHeader('Content-Security-Policy', docsSecurityPolicy);
-    response.type('html').send(docsPage(routes));
-  });
   if (gateway) app.use('/api/conversations', forSandboxKeys(gateway));
   app.use(
     registerRoutes(routes, {
@@ -81,6 +79,13 @@ export function createApp({
       ...(wrongKeys ? { wrongKeys } : {}),
     }),
   );
+  app.get('/openapi.json', (_request, response) =>
+    sendJson(response, 200, (openApi ??= openApiDocument(routes))),
+  );
+  app.get('/docs', (_request, response) => {
+    response.setHeader('Content-Security-Policy', docsSecurityPolicy);
+    response.type('html').send(docsPage(routes));
+  });
   if (gateway) app.use(gateway);
   if (frontend) app.use(frontend);
   app.use(redirectTrailingSlash);

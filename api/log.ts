@@ -84,10 +84,10 @@ function withoutSecrets(value: unknown, depth: number): unknown {
   if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, depth - 1));
   // Instances of classes know how to print themselves.
   if (Object.getPrototypeOf(value) !== Object.prototype) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [
-      name,
-      typeof member === 'string' && isSecretName(name) ? MASK : withoutSecrets(member, depth - 1),
-    ]),
-  );
+  let shown: Record<string, unknown> | null = null; // a copy, where there is something to hide
+  for (const [name, member] of Object.entries(value as Record<string, unknown>)) {
+    const safe = typeof member === 'string' && isSecretName(name) ? MASK : withoutSecrets(member, depth - 1);
+    if (safe !== member) (shown ??= { ...value })[name] = safe;
+  }
+  return shown ?? value;
 }

@@ -6,8 +6,9 @@ import type { UserContext } from '../identity/user-context.js';
 import { sendUnlessKnown } from './entity-tag.js';
 import { sendJson } from './errors.js';
 import { requireOwnPage, type CrossSiteOptions } from './middleware/cross-site.js';
+import { inTurn } from './middleware/in-turn.js';
 import { requireInstanceKey } from './middleware/instance-key.js';
-import type { RateLimits } from './rate-limits.js';
+import { classOf, type RateLimits } from './rate-limits.js';
 import { readInput, readJsonBody } from './request-input.js';
 import type { RouteDefinition } from './route.js';
 import { RequestValidationError } from './validation-error.js';
@@ -32,7 +33,7 @@ const ALLOWED = 'allowedMethods';
  * order of the definitions.
  * @throws {Error} when two definitions claim the same method and path
  */
-export function registerRoutes(routes: readonly RouteDefinition[], guards: RouteGuards): Router {
+export function registerRoutes(routes: readonly RouteDefinition[], guards: RouteGuards): RequestHandler {
   const byPath = new Map<string, RouteDefinition[]>();
   for (const route of [...routes].sort((a, b) => comparePaths(a.path, b.path))) {
     const same = byPath.get(route.path) ?? [];
@@ -51,11 +52,12 @@ export function registerRoutes(routes: readonly RouteDefinition[], guards: Route
     for (const definition of definitions) here[definition.method](...handlersOf(definition, guards));
     here.all(collectMethods(definitions));
   }
-  const router = newRouter();
-  router.use(atPlace(places, (path) => path));
-  router.use(atPlace(places, commonPlace));
-  router.use(elsewhere, refuseMethod);
-  return router;
+  return inTurn(
+    atPlace(places, (path) => path),
+    atPlace(places, commonPlace),
+    elsewhere,
+    refuseMethod,
+  );
 }
 
 const newRouter = (): Router => Router({ caseSensitive: true, strict: true });
@@ -93,10 +95,12 @@ const atPlace =
 
 /** Malformed JSON first, then the guard, then path, query and body, then the handler (contract 1.5). */
 function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler[] {
+  const limits = classOf(route) === null ? undefined : guards.limits;
+  const key = ownGuard(route);
   const handle: RequestHandler = async (request, response) => {
     const user = await authenticate(route, request, guards);
-    await guards.limits?.count(route, user, request, response);
-    const answer = await countingWrongKeys(ownGuard(route), request, guards, async () => {
+    await limits?.count(route, user, request, response);
+    const answer = await countingWrongKeys(key, request, guards, async () => {
       const input = read(route, () => readInput(route, request));
       return route.handle({ ...input, user, request, response });
     });
@@ -133,13 +137,22 @@ const ownGuard = ({ guard, limit }: RouteDefinition): KeyKind => {
   return limit === 'secret' ? 'chosen' : 'random';
 };
 
-async function countingWrongKeys<Result>(
+function countingWrongKeys<Result>(
   kind: KeyKind,
   request: Request,
   { wrongKeys }: RouteGuards,
   work: () => Promise<Result>,
 ): Promise<Result> {
   if (!wrongKeys || kind === null || !showsKey(request.headers)) return work();
+  return notingWrongKey(kind, request, wrongKeys, work);
+}
+
+async function notingWrongKey<Result>(
+  kind: 'chosen' | 'random',
+  request: Request,
+  wrongKeys: WrongKeys,
+  work: () => Promise<Result>,
+): Promise<Result> {
   if (kind === 'chosen') wrongKeys.admit(request);
   try {
     return await work();

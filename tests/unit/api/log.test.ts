@@ -27,6 +27,18 @@ describe.each([
     expect(text()).toContain('kept');
   });
 
+  it('leaves the fields themselves as they are', () => {
+    const { logger, text } = capture(json);
+    const fields = { apiKey: 'hunter2-a', nested: { token: 'hunter2-b', title: 'kept' }, same: { a: 1 } };
+    logger.info(fields, 'hi');
+    expect(text()).not.toContain('hunter2');
+    expect(fields).toEqual({
+      apiKey: 'hunter2-a',
+      nested: { token: 'hunter2-b', title: 'kept' },
+      same: { a: 1 },
+    });
+  });
+
   it('masks known secrets in messages, errors and stacks, those of later too', () => {
     const masker = new SecretMasker(['hunter2-known']);
     const { logger, text } = capture(json, masker);
