@@ -1,16 +1,21 @@
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxRequests } from '../db/sandbox-requests.js';
+import type { WarmSandboxes } from '../db/warm-sandboxes.js';
 import { createSandboxRow, newSandbox } from '../identity/new-sandbox.js';
 import type { Vault } from '../identity/vault.js';
 import type { Actors } from './actors.js';
 import { HttpError } from './http-error.js';
 import { RETRY_AFTER_SECONDS } from './outages.js';
 import type { SandboxLimit } from './sandbox-limit.js';
+import type { WarmOffer } from './warm-offer.js';
 
 export interface SandboxCommandDeps {
   vault: Pick<Vault, 'seal'>;
-  sandboxes: Pick<SandboxRepository, 'create' | 'read' | 'hide'>;
-  requests: Pick<SandboxRequests, 'stage' | 'accept' | 'withdraw'>;
+  sandboxes: Pick<SandboxRepository, 'create' | 'read'>;
+  requests: Pick<SandboxRequests, 'stage' | 'stageWarm' | 'accept' | 'withdraw'>;
+  warm: Pick<WarmSandboxes, 'claim' | 'giveUp'>;
+  /** Offers what is kept warm. */
+  warmOffer: WarmOffer;
   actors: Pick<Actors, 'startSandbox'>;
   limit: SandboxLimit;
 }
@@ -26,14 +31,14 @@ export interface SandboxStart {
 }
 
 /**
- * Starts a sandbox, or finds the one that an earlier request with the same key has started; answers with its row.
+ * Starts a sandbox, or gives one that is kept warm, or finds the one that an earlier request with the same key has started; answers with its row.
  * @throws {HttpError} 409 when that one was deleted, 422 when the key belongs to another request, 429 when there is no
  * room, 503 when nothing was started
  */
 export type SandboxCommand = (start: SandboxStart) => Promise<SandboxRecord>;
 
 export function createSandboxCommand(deps: SandboxCommandDeps): SandboxCommand {
-  const { vault, sandboxes, requests, actors, limit } = deps;
+  const { vault, sandboxes, requests, warm, warmOffer, actors, limit } = deps;
 
   /** Repeated, or done by two at the same time, it has one actor begin. */
   async function begin(sandboxId: string, userId: string | null): Promise<void> {
@@ -42,12 +47,15 @@ export function createSandboxCommand(deps: SandboxCommandDeps): SandboxCommand {
   }
 
   async function startOne({ specId, userId }: SandboxStart): Promise<string> {
-    const { sandboxId } = await createSandboxRow({ vault, sandboxes }, { userId, specId });
+    const claimed = await warmOffer({ specId, userId }, async (id) =>
+      (await warm.claim(id, userId)) ? id : null,
+    );
+    const sandboxId = claimed ?? (await createSandboxRow({ vault, sandboxes }, { userId, specId })).sandboxId;
     try {
       await begin(sandboxId, userId);
     } catch (error) {
       // Its actor, should it come to life after all, finds it deleted.
-      await sandboxes.hide(sandboxId);
+      await warm.giveUp(sandboxId);
       throw error;
     }
     return sandboxId;
@@ -55,10 +63,10 @@ export function createSandboxCommand(deps: SandboxCommandDeps): SandboxCommand {
 
   async function startOnce(idempotencyKey: string, start: SandboxStart): Promise<string> {
     const { wanted: wantedSpecId, specId, userId } = start;
-    const staged = await requests.stage(
-      { userId, idempotencyKey, wantedSpecId },
-      await newSandbox(vault, { userId, specId }),
-    );
+    const request = { userId, idempotencyKey, wantedSpecId };
+    const staged =
+      (await warmOffer({ specId, userId }, (id) => requests.stageWarm(request, id))) ??
+      (await requests.stage(request, await newSandbox(vault, { userId, specId })));
     const { outcome, sandboxId } = staged;
     if (outcome === 'accepted') return sandboxId;
     if (outcome === 'deleted') throw keyOfDeleted(sandboxId);

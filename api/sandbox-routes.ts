@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { PageLimit, pageOf, Success, SUCCESS } from '../contract/primitives.js';
 import { SandboxInfo } from '../contract/sandbox.js';
 import type { SandboxReadModel } from '../db/sandbox-read-model.js';
+import type { SandboxRepository } from '../db/sandbox-repository.js';
 import { visibleUserIds, type UserContext } from '../identity/user-context.js';
 import type { Actors } from './actors.js';
 import type { AgentServerAccess } from './agent-server-access.js';
@@ -22,6 +23,7 @@ export interface SandboxSpecChoice {
 }
 
 export interface SandboxRouteDeps extends SandboxCommandDeps {
+  sandboxes: SandboxCommandDeps['sandboxes'] & Pick<SandboxRepository, 'hide'>;
   list: Pick<SandboxReadModel, 'search' | 'batch' | 'read'>;
   actors: Pick<Actors, 'startSandbox' | 'order'>;
   agentServers: Pick<AgentServerAccess, 'sessionKey' | 'exposedUrls'>;
@@ -98,14 +100,15 @@ function startRoute({ specs, agentServers, ...deps }: SandboxRouteDeps): RouteDe
   return route({
     method: 'post',
     path: '/api/v1/sandboxes',
-    summary: 'Start a sandbox; answers while it is STARTING',
+    summary: 'Start a sandbox; answers while it is STARTING, or RUNNING where one was kept warm',
     tag: 'Sandboxes',
     guard: 'user',
     limit: 'start',
     query: z.object({ sandbox_spec_id: z.string().optional() }),
     responses: {
       200: {
-        description: 'The new sandbox; for a repeated `Idempotency-Key` the one there is, as it is now.',
+        description:
+          'The new sandbox, RUNNING already if one was kept warm; for a repeated `Idempotency-Key` the one there is, as it is now.',
         schema: SandboxInfo,
       },
       404: { description: 'There is no such spec.' },

@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
+import { createPoolActors } from '../activities/pool-actors.js';
 import type { Actors } from '../api/actors.js';
 import { createAgentServerAccess } from '../api/agent-server-access.js';
 import { apiKeyRoutes } from '../api/api-key-routes.js';
@@ -56,6 +57,7 @@ import { startRoutes } from '../api/start-routes.js';
 import type { StreamRegistry } from '../api/start-stream.js';
 import { createStartTaskFeed } from '../api/start-task-feed.js';
 import { startTaskRoutes } from '../api/start-task-routes.js';
+import { createWarmOffer } from '../api/warm-offer.js';
 import { WebhookAdmission } from '../api/webhook-admission.js';
 import { rememberedPosters } from '../api/webhook-posters.js';
 import { webhookRoutes } from '../api/webhook-routes.js';
@@ -74,6 +76,7 @@ import { SandboxRequests } from '../db/sandbox-requests.js';
 import { StartRetries } from '../db/start-retry.js';
 import { StartTaskReadModel } from '../db/start-task-read-model.js';
 import { StartTaskRepository } from '../db/start-task-repository.js';
+import { WarmSandboxes } from '../db/warm-sandboxes.js';
 import type { GitProviderClients } from '../git-providers/clients.js';
 import { ProviderHandler } from '../git-providers/provider-handler.js';
 import { readRepository } from '../git-providers/repository-reader.js';
@@ -136,14 +139,13 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
   });
   const start = createStartCommand({ vault, starts, tasks, conversations, conversationRows: rows, actors });
   const sendMessage = createSendMessage({ conversations, tasks, queue: parts.messageQueue });
-  const limit = createSandboxLimit({
-    slots: new SandboxSlots(database, {
-      maxPerUser: config.sandboxes.maxPerUser,
-      policy: config.sandboxes.limitPolicy,
-    }),
-    actors,
-    logger,
+  const slots = new SandboxSlots(database, {
+    maxPerUser: config.sandboxes.maxPerUser,
+    policy: config.sandboxes.limitPolicy,
   });
+  const limit = createSandboxLimit({ slots, actors, logger });
+  const warm = new WarmSandboxes(database);
+  const pools = createPoolActors(parts.client, logger);
   const { gitProviders } = parts;
   const providersOf = (user: UserContext) => new ProviderHandler(user.tokens, gitProviders, logger);
   const tokenCheck: Pick<ProviderTokenDeps, 'verifyProviderToken'> = config.git.verifyTokens
@@ -209,6 +211,14 @@ export function apiRoutes(parts: ApiParts): RouteDefinition[] {
       agentServers,
       specs,
       limit,
+      warm,
+      warmOffer: createWarmOffer({
+        warm,
+        slots,
+        isAnswering: (baseUrl, timeoutMs) =>
+          createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs }),
+        wakePool: (specId) => pools.wakeSoon(specId),
+      }),
     }),
     ...sandboxSecretRoutes({
       sandboxes,

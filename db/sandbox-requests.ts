@@ -1,7 +1,9 @@
 import { and, eq, sql } from 'drizzle-orm';
 import type { Database } from './database.js';
+import type { Executor } from './executor.js';
 import type { NewSandbox } from './sandbox-repository.js';
 import { sandboxes, sandboxRequests } from './schema/index.js';
+import { claimWarm, giveUpSandbox } from './warm-sandboxes.js';
 
 export interface SandboxRequest {
   userId: string | null;
@@ -24,9 +26,35 @@ export class SandboxRequests {
    * Stores a sandbox in STARTING for a key, or finds the one that an earlier request has made. A sandbox that was never
    * accepted and has been given up since makes room for this one.
    */
-  async stage(
+  async stage(request: SandboxRequest, sandbox: NewSandbox): Promise<SandboxStaging> {
+    return this.#stage(request, sandbox.id, async (tx) => {
+      const now = new Date();
+      await tx
+        .insert(sandboxes)
+        .values({ ...sandbox, status: 'STARTING', lastActiveAt: now, createdAt: now, updatedAt: now });
+    });
+  }
+
+  /**
+   * The same with a sandbox that is kept warm.
+   * @returns null when it is somebody's meanwhile, and the key has led to none
+   */
+  async stageWarm(request: SandboxRequest, warmId: string): Promise<SandboxStaging | null> {
+    try {
+      return await this.#stage(request, warmId, async (tx) => {
+        if (!(await claimWarm(tx, warmId, request.userId))) throw new NotWarmAnyMore();
+      });
+    } catch (error) {
+      if (error instanceof NotWarmAnyMore) return null;
+      throw error;
+    }
+  }
+
+  /** @param place makes the sandbox the user's, where the key has led to none */
+  async #stage(
     { userId, idempotencyKey, wantedSpecId }: SandboxRequest,
-    sandbox: NewSandbox,
+    newId: string,
+    place: (tx: Executor) => Promise<void>,
   ): Promise<SandboxStaging> {
     const owner = userId ?? '';
     return this.database.transaction(async (tx) => {
@@ -51,14 +79,11 @@ export class SandboxRequests {
         if (same.acceptedAt) return { outcome: 'deleted', sandboxId };
         await tx.delete(sandboxRequests).where(key);
       }
-      const now = new Date();
-      await tx
-        .insert(sandboxes)
-        .values({ ...sandbox, status: 'STARTING', lastActiveAt: now, createdAt: now, updatedAt: now });
+      await place(tx);
       await tx
         .insert(sandboxRequests)
-        .values({ userId: owner, idempotencyKey, sandboxId: sandbox.id, wantedSpecId });
-      return { outcome: 'to-start', sandboxId: sandbox.id };
+        .values({ userId: owner, idempotencyKey, sandboxId: newId, wantedSpecId });
+      return { outcome: 'to-start', sandboxId: newId };
     });
   }
 
@@ -88,11 +113,11 @@ export class SandboxRequests {
         .for('update');
       if (rows.some(({ acceptedAt }) => acceptedAt !== null)) return false;
       await tx.delete(sandboxRequests).where(eq(sandboxRequests.sandboxId, sandboxId));
-      await tx
-        .update(sandboxes)
-        .set({ deletedAt: sql`coalesce(${sandboxes.deletedAt}, now())`, updatedAt: new Date() })
-        .where(eq(sandboxes.id, sandboxId));
+      await giveUpSandbox(tx, sandboxId);
       return true;
     });
   }
 }
+
+/** Ends a transaction of which nothing is to stay. */
+class NotWarmAnyMore extends Error {}

@@ -21,7 +21,7 @@ export interface WarmSandbox {
   retired: boolean;
 }
 
-/** A start that needed a new sandbox. */
+/** A start, or a request, that needed a new sandbox. */
 export interface Demand {
   at: Date;
   /** Whether it found a warm one. */
@@ -77,7 +77,7 @@ export class WarmSandboxes {
     return rows.map(({ specId }) => specId);
   }
 
-  /** The newest starts of the last `withinMs` that needed a new sandbox of a spec, newest first. */
+  /** The newest needs of a new sandbox of a spec within the last `withinMs`, newest first. */
   async demand(specId: string, withinMs: number): Promise<Demand[]> {
     const rows = await this.database
       .select({ at: sandboxes.createdAt, claimedAt: sandboxes.claimedAt })
@@ -87,11 +87,8 @@ export class WarmSandboxes {
           gt(sandboxes.createdAt, sql`now() - make_interval(secs => ${withinMs / 1000})`),
           eq(sandboxes.specId, specId),
           isNull(sandboxes.warmSince),
-          or(
-            isNotNull(sandboxes.claimedAt),
-            sql`exists (select 1 from start_tasks
-              where start_tasks.sandbox_id = ${sandboxes.id} and start_tasks.owns_sandbox)`,
-          ),
+          // What was refused for its user's limit never got as far.
+          or(isNull(sandboxes.deletedAt), isNotNull(sandboxes.claimedAt), isNotNull(sandboxes.hostId)),
         ),
       )
       .orderBy(desc(sandboxes.createdAt))
@@ -112,6 +109,16 @@ export class WarmSandboxes {
       )
       .limit(1);
     return rows.length > 0;
+  }
+
+  /** Makes a warm sandbox a user's, if it still is nobody's. */
+  async claim(sandboxId: string, userId: string | null): Promise<boolean> {
+    return this.database.transaction((tx) => claimWarm(tx, sandboxId, userId));
+  }
+
+  /** Takes back from its user what was claimed a moment ago and shown to nobody; the next look of the pool has it ended. */
+  async giveUp(sandboxId: string): Promise<void> {
+    await giveUpSandbox(this.database, sandboxId);
   }
 
   /** Takes sandboxes out of the pool for good, unless a start has got them; their actors are to be told. @returns those retired now or before */
@@ -154,6 +161,18 @@ export async function claimWarm(tx: Executor, sandboxId: string, userId: string 
   if (rows.length === 0) return false;
   await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
   return true;
+}
+
+/**
+ * Hides a sandbox that its user cannot have after all. One that came out of the pool runs: it goes back there as retired,
+ * so that its actor is told to end it, again if need be, until it is gone.
+ */
+export async function giveUpSandbox(executor: Executor, sandboxId: string): Promise<void> {
+  await executor.execute(sql`
+    update sandboxes
+    set deleted_at = coalesce(deleted_at, now()), updated_at = now(),
+      warm_since = case when claimed_at is null then warm_since else coalesce(warm_since, now()) end
+    where id = ${sandboxId}`);
 }
 
 /** As the partial index `sandboxes_warm` has it. */

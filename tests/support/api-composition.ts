@@ -22,6 +22,8 @@ import { startRoutes } from '../../api/start-routes.js';
 import type { StreamRegistry } from '../../api/start-stream.js';
 import { createStartTaskFeed } from '../../api/start-task-feed.js';
 import { startTaskRoutes } from '../../api/start-task-routes.js';
+import { createWarmOffer } from '../../api/warm-offer.js';
+import type { WarmPool } from '../../cli/warm-pool.js';
 import { ConversationDeletion } from '../../db/conversation-deletion.js';
 import { ConversationReadModel } from '../../db/conversation-read-model.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
@@ -60,6 +62,7 @@ export interface Composition {
   actors: Actors;
   slots: SandboxSlotSettings;
   conduct: Conduct;
+  pool: Pick<WarmPool, 'warm' | 'actors'>;
 }
 
 /** As the product's composition root does it. */
@@ -72,6 +75,7 @@ export function routesOver({
   actors,
   slots,
   conduct,
+  pool,
 }: Composition) {
   const vault = testVault;
   const conversations = new ConversationReadModel(database);
@@ -108,7 +112,8 @@ export function routesOver({
     logger,
   });
   const sendMessage = createSendMessage({ conversations, tasks, queue, limitMs: MESSAGE_LIMIT_MS });
-  const limit = createSandboxLimit({ slots: new SandboxSlots(database, slots), actors, logger });
+  const sandboxSlots = new SandboxSlots(database, slots);
+  const limit = createSandboxLimit({ slots: sandboxSlots, actors, logger });
   return [
     ...appConversationRoutes({ conversations, views, commands }),
     ...legacyConversationShims({
@@ -158,6 +163,15 @@ export function routesOver({
       limit,
       actors,
       agentServers,
+      warm: pool.warm,
+      warmOffer: createWarmOffer({
+        warm: pool.warm,
+        slots: sandboxSlots,
+        // However crowded this machine is.
+        isAnswering: (baseUrl) =>
+          createAgentServerClient({ baseUrl, sessionApiKey: null }).alive({ timeoutMs: 10_000 }),
+        wakePool: (specId) => pool.actors.wakeSoon(specId),
+      }),
       specs: {
         exists: (specId) => Promise.resolve(specId === 'spec' || specId === 'other spec'),
         defaultFor: () => Promise.resolve('spec'),

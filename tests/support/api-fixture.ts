@@ -100,6 +100,13 @@ export async function openApi({
   const starts = new StartTaskRepository(database);
   const sandboxes = new SandboxRepository(database);
   const actors = createActors(temporal.client, settings);
+  const pool: WarmPool = {
+    specId: 'spec',
+    settings: { size: 0, max: 0, maxAgeMs: 3_600_000, ...warm },
+    warm: new WarmSandboxes(database),
+    hosts: new Hosts(database),
+    actors: createPoolActors(temporal.client, logger),
+  };
   const messageWaker = createMessageWaker({
     client: temporal.client,
     messages: new PendingMessageRepository(database),
@@ -116,6 +123,7 @@ export async function openApi({
       actors,
       slots,
       conduct,
+      pool,
     }),
     auth: callerAuth,
     logger,
@@ -130,13 +138,7 @@ export async function openApi({
     deletions,
     slots,
     hosts,
-    pool: {
-      specId: 'spec',
-      settings: { size: 0, max: 0, maxAgeMs: 3_600_000, ...warm },
-      warm: new WarmSandboxes(database),
-      hosts: new Hosts(database),
-      actors: createPoolActors(temporal.client, logger),
-    },
+    pool,
   };
   const [server, firstWorkers] = await Promise.all([
     startServer(app, { host: '127.0.0.1', port: 0 }),
@@ -146,7 +148,7 @@ export async function openApi({
   let workers = firstWorkers;
 
   return {
-    pool: work.pool,
+    pool,
     url: server.url,
     database,
     temporal,
