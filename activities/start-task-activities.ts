@@ -6,13 +6,8 @@ import type { Database } from '../db/database.js';
 import type { PendingMessageRepository } from '../db/pending-message-repository.js';
 import type { NewSandbox, SandboxRepository } from '../db/sandbox-repository.js';
 import { conversations, sandboxes } from '../db/schema/index.js';
-import {
-  StartEnded,
-  StartRequestMissing,
-  type StartTaskRecord,
-  type StartTaskRepository,
-  type TransitionFields,
-} from '../db/start-task-repository.js';
+import { StartEnded, type StartTaskRecord, type StartTaskRepository } from '../db/start-task-repository.js';
+import { StartRequestMissing, type TransitionFields } from '../db/start-transitions.js';
 import type { WantedSandbox } from '../identity/new-sandbox.js';
 
 /** How long the phases of a start may take, in seconds. */

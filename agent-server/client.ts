@@ -1,5 +1,6 @@
 /** The client of one agent-server: every call that Callboard makes to a sandbox goes through here. */
 import { bashCalls } from './bash.js';
+import { conversationEventCalls } from './conversation-events.js';
 import { conversationCalls } from './conversations.js';
 import { AgentServerError } from './errors.js';
 import { fileCalls } from './files.js';
@@ -38,6 +39,7 @@ export function createAgentServerClient(settings: TransportSettings) {
       transport.json({ method: 'GET', path: '/server_info', idempotent: true, ...options }, ServerInfo),
 
     ...conversationCalls(transport),
+    ...conversationEventCalls(transport),
     ...bashCalls(transport),
     ...fileCalls(transport),
     ...workspaceCalls(transport),

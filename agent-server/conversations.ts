@@ -1,7 +1,7 @@
-/** Calls about conversations and their events (agent-server contract 7, 9, 11). */
+/** Calls about conversations (agent-server contract 7, 11). */
 import { z } from 'zod';
-import { AgentEventPage, ConversationInfo, ConversationPage, Success } from './schemas.js';
-import type { AgentEvent } from './schemas.js';
+import { conversationPath as pathOf } from './conversation-events.js';
+import { ConversationInfo, ConversationPage, Success } from './schemas.js';
 import type { Call, CallOptions, Transport } from './transport.js';
 
 /**
@@ -27,24 +27,6 @@ export interface OutgoingMessage {
   content: readonly Record<string, unknown>[];
   /** Starts the agent if it is not running. */
   run: boolean;
-}
-
-export interface EventFilter {
-  /** Full Python path of the class for servers before 1.58 (the short name finds nothing there). */
-  kind?: string;
-  source?: string;
-  /** Case-insensitive part of a message text. */
-  body?: string;
-  timestampGte?: string;
-  timestampLt?: string;
-}
-
-export interface EventPageRequest extends EventFilter {
-  /** Id of the first event wanted. An unknown one silently starts from the beginning. */
-  pageId?: string;
-  /** 1 to 100. */
-  limit?: number;
-  sortOrder?: 'TIMESTAMP' | 'TIMESTAMP_DESC';
 }
 
 export function conversationCalls(transport: Transport) {
@@ -252,68 +234,5 @@ export function conversationCalls(transport: Transport) {
         ...options,
       });
     },
-
-    /** A page of the log, in log order or in reverse. */
-    searchEvents: (
-      id: string,
-      request: EventPageRequest = {},
-      options: CallOptions = {},
-    ): Promise<AgentEventPage> => searchEvents(transport, id, request, options),
-
-    /** The whole log from `fromEventId` (inclusive) or from the beginning, page by page. */
-    async *eventsFrom(
-      id: string,
-      fromEventId: string | null = null,
-      options: CallOptions = {},
-    ): AsyncGenerator<AgentEvent> {
-      let pageId = fromEventId ?? undefined;
-      do {
-        const page = await searchEvents(transport, id, { pageId, limit: 100 }, options);
-        yield* page.items;
-        pageId = page.next_page_id ?? undefined;
-      } while (pageId !== undefined);
-    },
-
-    /** Number of stored events. */
-    countEvents: (id: string, filter: EventFilter = {}, options: CallOptions = {}): Promise<number> =>
-      transport.json(
-        {
-          method: 'GET',
-          path: `${pathOf(id)}/events/count`,
-          query: filterQuery(filter),
-          idempotent: true,
-          ...options,
-        },
-        z.number(),
-      ),
   };
-}
-
-const pathOf = (id: string): string => `/api/conversations/${encodeURIComponent(id)}`;
-
-function searchEvents(
-  transport: Transport,
-  id: string,
-  request: EventPageRequest,
-  options: CallOptions,
-): Promise<AgentEventPage> {
-  const query = filterQuery(request);
-  if (request.pageId !== undefined) query.push(['page_id', request.pageId]);
-  if (request.limit !== undefined) query.push(['limit', String(request.limit)]);
-  if (request.sortOrder !== undefined) query.push(['sort_order', request.sortOrder]);
-  return transport.json(
-    { method: 'GET', path: `${pathOf(id)}/events/search`, query, idempotent: true, ...options },
-    AgentEventPage,
-  );
-}
-
-function filterQuery(filter: EventFilter): [string, string][] {
-  const named: [string, string | undefined][] = [
-    ['kind', filter.kind],
-    ['source', filter.source],
-    ['body', filter.body],
-    ['timestamp__gte', filter.timestampGte],
-    ['timestamp__lt', filter.timestampLt],
-  ];
-  return named.filter((pair): pair is [string, string] => pair[1] !== undefined);
 }

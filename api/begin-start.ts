@@ -1,6 +1,7 @@
 import type { StartTask } from '../contract/start-task.js';
 import type { StartTaskReadModel } from '../db/start-task-read-model.js';
-import { StartRequestMissing, type StartTaskRepository } from '../db/start-task-repository.js';
+import { StartRequestMissing } from '../db/start-transitions.js';
+import type { StartTaskRepository } from '../db/start-task-repository.js';
 import type { Actors } from './actors.js';
 import { HttpError } from './http-error.js';
 import { RETRY_AFTER_SECONDS } from './outages.js';

@@ -1,11 +1,8 @@
 /** Queuing messages for agents, and waiting for what becomes of them. */
 import { MOST_PENDING_MESSAGES } from '../contract/pending-message.js';
 import { PENDING_MESSAGE_CHANNEL, type NotificationHub } from '../db/notifications.js';
-import type {
-  NewMessage,
-  PendingMessage,
-  PendingMessageRepository,
-} from '../db/pending-message-repository.js';
+import type { NewMessage, PendingMessageRepository } from '../db/pending-message-repository.js';
+import type { PendingMessage } from '../db/pending-message-row.js';
 import type { ConversationWaker } from './conversation-waker.js';
 import { HttpError } from './http-error.js';
 import type { StreamRegistry } from './start-stream.js';

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { PENDING_MESSAGE_CHANNEL } from './pending-message-repository.js';
 import { SANDBOX_CHANNEL } from './sandbox-repository.js';
-import { START_TASK_CHANNEL } from './start-task-repository.js';
+import { START_TASK_CHANNEL } from './start-transitions.js';
 
 export { PENDING_MESSAGE_CHANNEL, SANDBOX_CHANNEL, START_TASK_CHANNEL };
 

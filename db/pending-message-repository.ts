@@ -1,13 +1,10 @@
 import { and, asc, eq, inArray, lt, ne, sql } from 'drizzle-orm';
 import { randomUUID } from 'node:crypto';
-import { ContentBlock } from '../contract/content.js';
-import {
-  MOST_PENDING_BYTES,
-  MOST_PENDING_MESSAGES,
-  type PendingStatus,
-} from '../contract/pending-message.js';
+import type { ContentBlock } from '../contract/content.js';
+import { MOST_PENDING_BYTES, MOST_PENDING_MESSAGES } from '../contract/pending-message.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
+import { toMessage, type PendingMessage } from './pending-message-row.js';
 import { pendingMessages } from './schema/index.js';
 
 /** Channel on which the end of each message's way is announced; the payload is the message id. */
@@ -27,21 +24,6 @@ export interface NewMessage {
 /** What became of a message that somebody wants to queue. */
 export type QueuingResult =
   { outcome: 'queued'; id: string; position: number } | { outcome: 'too many' } | { outcome: 'too large' };
-
-/** A message as it is read back. */
-export interface PendingMessage {
-  id: string;
-  conversationId: string;
-  status: PendingStatus;
-  content: ContentBlock[];
-  run: boolean;
-  attempts: number;
-  refusals: number;
-  toldAt: Date | null;
-  logPosition: string | null;
-  detail: string | null;
-  createdAt: Date;
-}
 
 /** The queue of messages for each conversation. Every method may be repeated after a crash. */
 export class PendingMessageRepository {
@@ -291,17 +273,3 @@ async function positionOf(
     .where(and(isWaiting(conversationId), lt(pendingMessages.ordinal, ordinal)));
   return (row?.before ?? 0) + 1;
 }
-
-const toMessage = ({ content, ...row }: typeof pendingMessages.$inferSelect): PendingMessage => ({
-  id: row.id,
-  conversationId: row.conversationId,
-  status: row.status,
-  content: ContentBlock.array().parse(JSON.parse(content)),
-  run: row.run,
-  attempts: row.attempts,
-  refusals: row.refusals,
-  toldAt: row.toldAt,
-  logPosition: row.logPosition,
-  detail: row.detail,
-  createdAt: row.createdAt,
-});

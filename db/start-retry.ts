@@ -5,7 +5,7 @@ import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { ownedBy, type VisibleUsers } from './paging.js';
 import { conversations, startRequests, startTasks } from './schema/index.js';
-import { lockConversationStarts, supersede } from './start-task-repository.js';
+import { lockConversationStarts, supersede } from './start-staging.js';
 
 /** A start that somebody wants to try again. */
 export interface EarlierStart {

@@ -1,49 +1,19 @@
 import { and, eq, isNull, notInArray, sql } from 'drizzle-orm';
-import { hexId } from '../contract/ids.js';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
-import { isTerminal, START_STATUSES } from '../contract/start-task.js';
+import { isTerminal } from '../contract/start-task.js';
 import type { Database } from './database.js';
-import type { Executor } from './executor.js';
 import { insertSandbox, type NewSandbox } from './sandbox-repository.js';
 import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
-import { forgetConversationOf, releaseSandboxOf } from './start-release.js';
+import { forgetConversationOf } from './start-release.js';
+import { stageRequest, unstageRequest, type StagedRequest, type StagingResult } from './start-staging.js';
+import {
+  advanceTask,
+  passThroughStatuses,
+  START_TASK_CHANNEL,
+  StartRequestMissing,
+  type TransitionFields,
+} from './start-transitions.js';
 import { claimWarm } from './warm-sandboxes.js';
-
-/** Channel on which each new status of a start is announced; the payload is the task id. */
-export const START_TASK_CHANNEL = 'start_task';
-
-export interface StagedRequest {
-  taskId: string;
-  conversationId: string;
-  createdByUserId: string | null;
-  request: EffectiveStartRequest;
-  /** Encrypted JSON object of the secrets given with the start, or null. */
-  secrets: string | null;
-  /** In whose name the start acts, encrypted; null for its author alone. */
-  authority?: string | null;
-  idempotencyKey: string | null;
-  /** Hash of what the client sent; null where nobody compares it. */
-  fingerprint?: string | null;
-}
-
-/**
- * What staging found: this request, the live one that holds the same conversation id or idempotency key, or one of the
- * same key that asked for something else.
- */
-export type StagingResult =
-  | { outcome: 'staged'; taskId: string }
-  | { outcome: 'existing'; taskId: string; createdByUserId: string | null }
-  | { outcome: 'other-request'; taskId: string };
-
-/** What a start has got so far; members left out keep their value. */
-export interface TransitionFields {
-  detail?: string;
-  sandboxId?: string;
-  agentServerUrl?: string;
-  appConversationId?: string;
-  /** With ERROR: secrets of the request stay, so that the start can be tried again. */
-  keepSecrets?: boolean;
-}
 
 /** A start whose request was accepted, and where it stands. */
 export interface AcceptedStart {
@@ -60,52 +30,7 @@ export class StartTaskRepository {
    * leads to that start; one whose start ended in ERROR is taken over.
    */
   async stage(staged: StagedRequest): Promise<StagingResult> {
-    return this.database.transaction(async (tx) => {
-      await lockConversationStarts(tx, staged.conversationId);
-      if (staged.idempotencyKey !== null) {
-        const scope = `${staged.createdByUserId ?? ''}/${staged.idempotencyKey}`;
-        await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${scope}, 2))`);
-        const [same] = await tx
-          .select({
-            id: startRequests.id,
-            createdByUserId: startRequests.createdByUserId,
-            fingerprint: startRequests.fingerprint,
-          })
-          .from(startRequests)
-          .where(
-            and(
-              sql`coalesce(${startRequests.createdByUserId}, '') = ${staged.createdByUserId ?? ''}`,
-              eq(startRequests.idempotencyKey, staged.idempotencyKey),
-            ),
-          );
-        if (same) {
-          const differs = same.fingerprint !== null && same.fingerprint !== (staged.fingerprint ?? null);
-          return differs
-            ? { outcome: 'other-request', taskId: same.id }
-            : { outcome: 'existing', taskId: same.id, createdByUserId: same.createdByUserId };
-        }
-      }
-      const [live] = await tx
-        .select({
-          id: startRequests.id,
-          createdByUserId: startRequests.createdByUserId,
-          status: startTasks.status,
-        })
-        .from(startRequests)
-        .leftJoin(startTasks, eq(startTasks.id, startRequests.id))
-        .where(
-          and(eq(startRequests.conversationId, staged.conversationId), isNull(startRequests.supersededAt)),
-        );
-      if (live && (live.status !== 'ERROR' || live.createdByUserId !== staged.createdByUserId)) {
-        return { outcome: 'existing', taskId: live.id, createdByUserId: live.createdByUserId };
-      }
-      if (live) {
-        await supersede(tx, live.id);
-      }
-      const { taskId: id, ...values } = staged;
-      await tx.insert(startRequests).values({ id, ...values, supersedes: live?.id ?? null });
-      return { outcome: 'staged', taskId: staged.taskId };
-    });
+    return stageRequest(this.database, staged);
   }
 
   /**
@@ -113,16 +38,7 @@ export class StartTaskRepository {
    * accepted at this moment is waited for, and kept.
    */
   async unstage(taskId: string): Promise<void> {
-    await this.database.transaction(async (tx) => {
-      await tx.execute(sql`select id from start_requests where id = ${taskId} for update`);
-      const { rows } = await tx.execute<{ supersedes: string | null }>(sql`
-        delete from start_requests
-        where id = ${taskId} and not exists (select 1 from start_tasks where start_tasks.id = start_requests.id)
-        returning supersedes`);
-      const earlier = rows[0]?.supersedes;
-      if (!earlier) return;
-      await tx.update(startRequests).set({ supersededAt: null }).where(eq(startRequests.id, earlier));
-    });
+    await unstageRequest(this.database, taskId);
   }
 
   /**
@@ -184,7 +100,7 @@ export class StartTaskRepository {
    * @returns the status before
    */
   async advance(taskId: string, status: StartStatus, fields: TransitionFields = {}): Promise<StartStatus> {
-    return this.database.transaction((tx) => this.#advance(tx, taskId, status, fields));
+    return this.database.transaction((tx) => advanceTask(tx, taskId, status, fields));
   }
 
   /**
@@ -195,80 +111,9 @@ export class StartTaskRepository {
   async passThrough(
     taskId: string,
     statuses: readonly Exclude<StartStatus, 'READY' | 'ERROR'>[],
-    { agentServerUrl }: Pick<TransitionFields, 'agentServerUrl'> = {},
+    fields: Pick<TransitionFields, 'agentServerUrl'> = {},
   ): Promise<void> {
-    const order = sql`${textArray(START_STATUSES)}`;
-    const { rows } = await this.database.execute<{ found: boolean }>(sql`
-      with task as (
-        select *, greatest(${new Date().toISOString()}::timestamptz, updated_at + interval '1 ms') as now
-        from start_tasks where id = ${taskId} for update
-      ), ahead as (
-        select given.status, row_number() over (order by given.step) as step
-        from task, unnest(${textArray(statuses)}) with ordinality as given(status, step)
-        where array_position(${order}, given.status) > array_position(${order}, task.status)
-      ), passed as (
-        insert into start_task_transitions
-          (task_id, sequence, status, detail, sandbox_id, agent_server_url, app_conversation_id, at)
-        select task.id,
-          ahead.step + (select max(sequence) from start_task_transitions where task_id = ${taskId}),
-          ahead.status, task.detail, task.sandbox_id, coalesce(${agentServerUrl ?? null}, task.agent_server_url),
-          task.app_conversation_id, task.now + (ahead.step - 1) * interval '1 ms'
-        from task, ahead
-        returning status, sequence, agent_server_url, at
-      ), reached as (
-        update start_tasks
-        set status = last.status, agent_server_url = last.agent_server_url, updated_at = last.at
-        from (select * from passed order by sequence desc limit 1) as last
-        where id = ${taskId}
-        returning pg_notify(${START_TASK_CHANNEL}, id)
-      )
-      select exists (select from task) as found, (select count(*) from reached) as told`);
-    if (rows[0]?.found !== true) throw new StartRequestMissing(taskId);
-  }
-
-  async #advance(
-    tx: Executor,
-    taskId: string,
-    status: StartStatus,
-    fields: TransitionFields,
-  ): Promise<StartStatus> {
-    const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
-    if (!task) throw new StartRequestMissing(taskId);
-    if (isTerminal(task.status) || task.status === status) return task.status;
-    const now = new Date(Math.max(Date.now(), task.updatedAt.getTime() + 1)); // times of one task only grow
-    const next = {
-      status,
-      detail: fields.detail ?? task.detail,
-      sandboxId: fields.sandboxId ?? task.sandboxId,
-      agentServerUrl: fields.agentServerUrl ?? task.agentServerUrl,
-      appConversationId: fields.appConversationId ? hexId(fields.appConversationId) : task.appConversationId,
-    };
-    await tx
-      .update(startTasks)
-      .set({ ...next, updatedAt: now })
-      .where(eq(startTasks.id, taskId));
-    await tx.insert(startTaskTransitions).values({
-      taskId,
-      sequence: sql`(select coalesce(max(sequence), 0) + 1 from start_task_transitions where task_id = ${taskId})`,
-      ...next,
-      at: now,
-    });
-    if (status === 'ERROR') {
-      await forgetConversationOf(tx, taskId);
-      if (task.ownsSandbox && next.sandboxId) await releaseSandboxOf(tx, next.sandboxId);
-    }
-    if (isTerminal(status)) {
-      // What only the start needed goes with its end: secrets first of all.
-      if (!fields.keepSecrets) {
-        await tx
-          .update(startRequests)
-          .set({ secrets: null, authority: null })
-          .where(eq(startRequests.id, taskId));
-      }
-      await tx.delete(startTaskArtifacts).where(eq(startTaskArtifacts.taskId, taskId));
-    }
-    await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
-    return task.status;
+    await passThroughStatuses(this.database, taskId, statuses, fields);
   }
 
   /**
@@ -294,7 +139,7 @@ export class StartTaskRepository {
         .where(and(eq(startTasks.id, taskId), notInArray(startTasks.status, ['READY', 'ERROR'])))
         .returning({ id: startTasks.id });
       if (open.length === 0) throw new StartEnded(taskId);
-      await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
+      await advanceTask(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
       return true;
     });
   }
@@ -313,7 +158,7 @@ export class StartTaskRepository {
       if (isTerminal(task.status)) throw new StartEnded(taskId);
       if (!(await claimWarm(tx, sandboxId, task.createdByUserId))) return null;
       await tx.update(startTasks).set({ ownsSandbox: true }).where(eq(startTasks.id, taskId));
-      await this.#advance(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
+      await advanceTask(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
       return sandboxId;
     });
   }
@@ -386,35 +231,10 @@ export type StartTaskRecord = typeof startTasks.$inferSelect & {
   supersededAt: Date | null;
 };
 
-/** For PostgreSQL, which takes no list as a parameter from here. */
-const textArray = (values: readonly string[]) =>
-  sql`array[${sql.join(
-    values.map((value) => sql`${value}`),
-    sql`, `,
-  )}]::text[]`;
-
-/** The request of a start is not there: never staged, or swept as abandoned. */
-export class StartRequestMissing extends Error {
-  constructor(taskId: string) {
-    super(`start request ${taskId} does not exist`);
-    this.name = 'StartRequestMissing';
-  }
-}
-
 /** A start that has ended takes nothing any more: nobody would give it back. */
 export class StartEnded extends Error {
   constructor(taskId: string) {
     super(`start task ${taskId} has ended already`);
     this.name = 'StartEnded';
   }
-}
-
-/** Takes a request that ended in ERROR out of the way of the next one for its conversation. */
-export async function supersede(tx: Executor, taskId: string): Promise<void> {
-  await tx.update(startRequests).set({ supersededAt: new Date() }).where(eq(startRequests.id, taskId));
-}
-
-/** Serializes requests for one conversation until the transaction ends. */
-export async function lockConversationStarts(tx: Executor, conversationId: string): Promise<void> {
-  await tx.execute(sql`select pg_advisory_xact_lock(hashtextextended(${conversationId}, 1))`);
 }

@@ -2,6 +2,16 @@
 import pLimit from 'p-limit';
 import { z } from 'zod';
 import type { Branch, GitUser, Repository, SuggestedTask } from '../contract/git.js';
+import {
+  Connected,
+  Found,
+  Listed,
+  Profile,
+  PullRequest,
+  Reference,
+  repositoryOf,
+  userOf,
+} from './azure-devops-schemas.js';
 import { repositorySegments } from './clone-url.js';
 import {
   cutOf,
@@ -30,38 +40,6 @@ const MAX_REFERENCE_PAGES = 20;
 const HEADS = 'refs/heads/';
 /** States of pull requests that are over. */
 const ENDED: ReadonlySet<string> = new Set(['completed', 'abandoned']);
-
-const Listed = <Item extends z.ZodType>(item: Item) => z.object({ value: z.array(item) });
-const Found = z.object({
-  id: z.string(),
-  name: z.string(),
-  project: z.object({
-    name: z.string(),
-    visibility: z.string().nullish(),
-    lastUpdateTime: z.string().nullish(),
-  }),
-  defaultBranch: z.string().nullish(),
-  isDisabled: z.boolean().nullish(),
-});
-const Reference = z.object({ name: z.string(), objectId: z.string() });
-const PullRequest = z.object({
-  pullRequestId: z.int(),
-  title: z.string(),
-  mergeStatus: z.string().nullish(),
-  repository: z.object({ name: z.string(), project: z.object({ name: z.string() }) }),
-});
-const Connected = z.object({
-  authenticatedUser: z.object({
-    id: z.string(),
-    providerDisplayName: z.string().nullish(),
-    properties: z.object({ Account: z.object({ $value: z.string() }).nullish() }).nullish(),
-  }),
-});
-const Profile = z.object({
-  id: z.string(),
-  displayName: z.string().nullish(),
-  emailAddress: z.string().nullish(),
-});
 
 export class AzureDevOpsClient implements GitProviderClient {
   readonly provider = 'azure_devops';
@@ -285,24 +263,3 @@ function authorizationOf(token: string): string {
   const isJwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/.test(token);
   return isJwt ? `Bearer ${token}` : `Basic ${Buffer.from(`:${token}`).toString('base64')}`;
 }
-
-const userOf = (id: string, account: string, name: string | null): GitUser => ({
-  id,
-  login: account || (name ?? ''),
-  avatar_url: '',
-  company: null,
-  name,
-  email: account.includes('@') ? account : null,
-});
-
-const repositoryOf = (organization: string, found: z.output<typeof Found>): Repository => ({
-  id: found.id,
-  full_name: `${organization}/${found.project.name}/${found.name}`,
-  git_provider: 'azure_devops',
-  is_public: found.project.visibility === 'public',
-  stargazers_count: null,
-  link_header: null,
-  pushed_at: found.project.lastUpdateTime ?? null,
-  owner_type: 'organization',
-  main_branch: found.defaultBranch?.replace(/^refs\/heads\//, '') ?? null,
-});

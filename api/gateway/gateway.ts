@@ -7,12 +7,8 @@ import type { SandboxRepository } from '../../db/sandbox-repository.js';
 import { createGatewayAccess, type GatewayAccessDeps } from './gateway-access.js';
 import { httpGateway } from './http-gateway.js';
 import { OpenSockets } from './open-sockets.js';
-import {
-  createSocketGateway,
-  SOCKET_LIMITS,
-  type SocketGateway,
-  type SocketLimits,
-} from './socket-gateway.js';
+import { createSocketGateway, type SocketGateway } from './socket-gateway.js';
+import { SOCKET_LIMITS, type SocketLimits } from './socket-limits.js';
 
 export interface GatewayDeps extends Omit<GatewayAccessDeps, 'sandboxes' | 'server'> {
   sandboxes: Pick<SandboxRepository, 'findBySessionKeyHash' | 'read'>;

@@ -3,12 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StartRequest } from '../../contract/start-task.js';
 import { hexId } from '../../contract/ids.js';
 import { startTaskTransitions } from '../../db/schema/index.js';
-import {
-  START_TASK_CHANNEL,
-  StartEnded,
-  StartRequestMissing,
-  StartTaskRepository,
-} from '../../db/start-task-repository.js';
+import { START_TASK_CHANNEL, StartRequestMissing } from '../../db/start-transitions.js';
+import { StartEnded, StartTaskRepository } from '../../db/start-task-repository.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { eq } from 'drizzle-orm';
 import pg from 'pg';

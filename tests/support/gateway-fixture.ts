@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { createApp } from '../../api/app.js';
 import { createGateway } from '../../api/gateway/gateway.js';
-import type { SocketLimits } from '../../api/gateway/socket-gateway.js';
+import type { SocketLimits } from '../../api/gateway/socket-limits.js';
 import type { RouteDefinition } from '../../api/route.js';
 import { startServer } from '../../api/server.js';
 import { Secret } from '../../contract/masking.js';
