@@ -51,6 +51,7 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     command,
     address: config.sandboxes.address,
     logger,
+    forkAgentServers: config.sandboxes.forkAgentServers,
   });
   const watcher = createHostWatcher({
     backend,

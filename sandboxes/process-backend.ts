@@ -1,10 +1,11 @@
 /** Sandboxes as processes of this host: one agent-server each, detached, in a directory of its own. */
-import type { ChildProcess } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startupArguments, WARM_UP } from './agent-server-startup.js';
 import { SandboxRefusal } from './backend.js';
 import type { SandboxBackend, SandboxCondition, SandboxHandle, SandboxLaunch } from './backend.js';
+import { ForkServer } from './fork-server.js';
+import type { LaunchedProcess } from './launched-process.js';
 import { isPortFree } from './ports.js';
 import { configurationOf, environmentOf } from './process-environment.js';
 import { currentBootId, isGone, statOf } from './process-identity.js';
@@ -31,6 +32,8 @@ export interface ProcessBackendSettings {
   /** Address to bind, and the host of the URLs that are handed out. */
   address: string;
   logger: SandboxLogger;
+  /** Whether agent-servers that our installer has made are copies of one process (`fork-server.ts`); not if left out. */
+  forkAgentServers?: boolean;
   /** How long a started process may take to make itself known; 10 s if left out. */
   startGraceMs?: number;
   /** How long an agent-server may take to end by itself before it is killed; 5 s if left out. */
@@ -53,6 +56,8 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
   /** Agent-servers that we started ourselves: of these, and only these, we hear the exit code. */
   const ours = new Map<string, Promise<number | null>>();
   const pathsOf = (sandboxId: string) => sandboxPaths(rootDirectory, sandboxId);
+  const forks =
+    settings.forkAgentServers === true ? new ForkServer({ directory: rootDirectory, logger }) : null;
 
   async function find(sandboxId: string): Promise<SandboxHandle | null> {
     const record = await readRecord(pathsOf(sandboxId));
@@ -91,39 +96,54 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     const startup = await startupArguments(argv);
     const warmUp: Record<string, string> =
       launch.isAhead === true && startup.length > 0 ? { [WARM_UP]: '1' } : {};
-    const start = () =>
+    const args = ['--host', address, '--port', String(port)];
+    const shell = () =>
       startShell({
-        argv: [...argv, ...startup, '--host', address, '--port', String(port)],
+        argv: [...argv, ...startup, ...args],
         paths,
         environment: { ...environmentOf(launch, paths, process.env), ...warmUp },
         configuration: configurationOf(launch),
         rest,
       });
-    let handle = await awaitRecord(paths, start());
+    const copy = (await forks?.launch({ launch, paths, argv, args, rest })) ?? null;
+    let handle = (copy && (await awaitCopy(paths, copy))) ?? (await awaitRecord(paths, shell()));
     if (!handle) {
       // The lock outlived its server: a child of that one has inherited it.
       logger.warn({ sandboxId }, 'ending what an earlier agent-server has left running');
       signalAll(await processesOf(sandboxId), 'SIGKILL');
-      handle = await awaitRecord(paths, start());
+      handle = await awaitRecord(paths, shell());
     }
     if (!handle) {
       throw new Error(
         `another process holds ${paths.lock}: end it, or delete the sandbox ${sandboxId} and start a new one`,
       );
     }
-    logger.info({ sandboxId, pid: handle.pid, port: handle.port }, 'agent-server started');
+    const { pid } = handle;
+    logger.info({ sandboxId, pid, port, isCopy: pid === copy?.pid }, 'agent-server started');
     return handle;
+  }
+
+  /** As below; null as well for a copy that fails, whose sandbox is started by its command then. */
+  async function awaitCopy(paths: SandboxPaths, copy: LaunchedProcess): Promise<SandboxHandle | null> {
+    try {
+      return await awaitRecord(paths, copy);
+    } catch (error) {
+      logger.warn({ err: error, path: paths.directory }, 'a copy did not become an agent-server');
+      if (copy.pid !== undefined && !hasEnded(copy)) process.kill(copy.pid, 'SIGKILL');
+      return null;
+    }
   }
 
   /**
    * Waits until the shell has noted who it is, or the one that was faster; null when the lock is held by
    * somebody who does not.
    */
-  async function awaitRecord(paths: SandboxPaths, child: ChildProcess): Promise<SandboxHandle | null> {
+  async function awaitRecord(paths: SandboxPaths, child: LaunchedProcess): Promise<SandboxHandle | null> {
     const failed: Error[] = [];
     child.once('error', (error) => failed.push(error));
     const exit = new Promise<number | null>((resolve) => {
-      child.once('exit', (code, signal) => resolve(exitCodeOf(code, signal)));
+      if (hasEnded(child)) resolve(exitCodeOf(child.exitCode, child.signalCode));
+      else child.once('exit', (code, signal) => resolve(exitCodeOf(code, signal)));
     });
     const began = Date.now();
     for (; Date.now() - began < startGraceMs; await sleep(POLL_MS)) {
@@ -264,6 +284,9 @@ function outermostOf(tree: ProcessTree): ProcessTree {
   const pids = new Set(tree.map(({ pid }) => pid));
   return tree.filter(({ parent }) => !pids.has(parent));
 }
+
+const hasEnded = ({ exitCode, signalCode }: LaunchedProcess): boolean =>
+  exitCode !== null || signalCode !== null;
 
 const keyOf = ({ pid, startTime }: ProcessIdentity): string => `${pid}:${startTime}`;
 

@@ -65,16 +65,28 @@ const DEFAULTS: Record<string, string> = {
 };
 
 /** Without secrets; those of the launch are in `configurationOf`. */
-export function environmentOf(
+export const environmentOf = (
   launch: SandboxLaunch,
   paths: SandboxPaths,
+  own: NodeJS.ProcessEnv,
+): Record<string, string> => ({
+  ...sharedEnvironment(launch, own),
+  ...sandboxEnvironment(launch.sandboxId, paths),
+});
+
+/** What all sandboxes of this host have in common. */
+export type SharedLaunch = Pick<SandboxLaunch, 'environment' | 'webhookBaseUrl'>;
+
+/** The part of the environment that is the same in all sandboxes of this host. */
+export function sharedEnvironment(
+  { environment: given, webhookBaseUrl }: SharedLaunch,
   own: NodeJS.ProcessEnv,
 ): Record<string, string> {
   const { username } = userInfo();
   const environment: Record<string, string> = { ...DEFAULTS };
   for (const name of PASSED_THROUGH) if (own[name]) environment[name] = own[name];
   Object.assign(environment, proxyExceptions(own));
-  for (const [name, value] of Object.entries(launch.environment)) {
+  for (const [name, value] of Object.entries(given)) {
     if (!SECRET_NAMES.test(name)) environment[name] = value;
   }
   // What the sandbox's integrity depends on comes last.
@@ -82,26 +94,30 @@ export function environmentOf(
     ...environment,
     USER: username,
     LOGNAME: username,
-    HOME: paths.home,
     /** Event times are naive local times: make them UTC. */
     TZ: 'UTC',
-    [SANDBOX_MARK]: launch.sandboxId,
-    /** Two servers with one such directory kill each other's terminals. */
-    TMUX_TMPDIR: paths.terminals,
-    OH_CONVERSATIONS_PATH: paths.conversations,
-    OH_BASH_EVENTS_DIR: paths.bashEvents,
-    OH_WORKSPACE_PATH: paths.project,
-    OH_PERSISTENCE_DIR: paths.persistence,
-    OH_WEBHOOKS_0_BASE_URL: launch.webhookBaseUrl,
+    OH_WEBHOOKS_0_BASE_URL: webhookBaseUrl,
     /** Larger buffers lose, stall and delay events. */
     OH_WEBHOOKS_0_EVENT_BUFFER_SIZE: '1',
     /** One server per directory is our own guarantee; a lease would only hide conversations after a crash. */
     OH_LEASE_TTL_SECONDS: '0',
     OPENHANDS_AGENT_SERVER_CONFIG_PATH: `/proc/self/fd/${CONFIGURATION_FD}`,
-    /** A command that runs in a root of its own makes this directory visible there. */
-    AGENT_SERVER_BIND: paths.directory,
   };
 }
+
+/** The part that is one sandbox's own: its mark, and its directories. */
+export const sandboxEnvironment = (sandboxId: string, paths: SandboxPaths): Record<string, string> => ({
+  HOME: paths.home,
+  [SANDBOX_MARK]: sandboxId,
+  /** Two servers with one such directory kill each other's terminals. */
+  TMUX_TMPDIR: paths.terminals,
+  OH_CONVERSATIONS_PATH: paths.conversations,
+  OH_BASH_EVENTS_DIR: paths.bashEvents,
+  OH_WORKSPACE_PATH: paths.project,
+  OH_PERSISTENCE_DIR: paths.persistence,
+  /** A command that runs in a root of its own makes this directory visible there. */
+  AGENT_SERVER_BIND: paths.directory,
+});
 
 /**
  * The secrets, as the agent-server's JSON configuration. In its environment they could be read by the agent:

@@ -5,6 +5,8 @@
  * belongs to an open file that the server inherits, so the system keeps it exactly as long as the server lives,
  * whatever happens to us. The note is there before the server is, so at no instant is there a server that
  * a later attempt could not find.
+ *
+ * What is forked instead (`fork-server.ts`) does the same by itself, in `agent-server-startup/callboard_fork_server.py`.
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -24,7 +26,8 @@ export const NO_FLOCK = 69;
 
 /** Name under which the shell gets the configuration; the agent-server does not see it. */
 const CONFIGURATION = 'CALLBOARD_AGENT_SERVER_CONFIGURATION';
-const LOG_LIMIT_KILOBYTES = 20 * 1024;
+/** A longer log is put aside at the next launch. */
+export const LOG_LIMIT_KILOBYTES = 20 * 1024;
 
 /**
  * Arguments: the sandbox's directory, the rest of its record as JSON text, the command. Descriptor 9 holds the

@@ -43,22 +43,24 @@ export function sandboxPaths(rootDirectory: string, sandboxId: string): SandboxP
       'A sandbox id has 1 to 128 letters, digits and ._- and does not begin with . or -.',
     );
   }
-  const directory = join(resolve(rootDirectory), sandboxId);
-  return {
-    directory,
-    home: join(directory, 'home'),
-    project: join(directory, 'workspace', 'project'),
-    conversations: join(directory, 'conversations'),
-    bashEvents: join(directory, 'bash_events'),
-    persistence: join(directory, 'persistence'),
-    terminals: terminalsDirectory(directory),
-    log: join(directory, 'agent-server.log'),
-    oldLog: join(directory, 'agent-server.log.1'),
-    lock: join(directory, 'lock'),
-    record: join(directory, 'sandbox.json'),
-    exit: join(directory, 'exit.json'),
-  };
+  return pathsBelow(join(resolve(rootDirectory), sandboxId));
 }
+
+/** Where a sandbox in that directory has what. */
+export const pathsBelow = (directory: string): SandboxPaths => ({
+  directory,
+  home: join(directory, 'home'),
+  project: join(directory, 'workspace', 'project'),
+  conversations: join(directory, 'conversations'),
+  bashEvents: join(directory, 'bash_events'),
+  persistence: join(directory, 'persistence'),
+  terminals: terminalsDirectory(directory),
+  log: join(directory, 'agent-server.log'),
+  oldLog: join(directory, 'agent-server.log.1'),
+  lock: join(directory, 'lock'),
+  record: join(directory, 'sandbox.json'),
+  exit: join(directory, 'exit.json'),
+});
 
 /** Short, and unique for the sandbox's directory rather than its id: two roots may know the same id. */
 function terminalsDirectory(directory: string): string {

@@ -4,6 +4,7 @@ import { SANDBOX_LIMIT_POLICIES } from '../../contract/sandbox.js';
 import {
   commandLine,
   decimalNumber,
+  flag,
   list,
   portRange,
   secret,
@@ -56,6 +57,11 @@ export const sandboxes = z.object({
     env: ['CALLBOARD_WARM_SANDBOXES_MAX'],
     about:
       'Up to how many are kept while starts come faster than sandboxes boot; no more than the number above turns that off.',
+  }),
+  forkAgentServers: setting(flag().default(true), {
+    env: ['CALLBOARD_FORK_AGENT_SERVERS'],
+    about:
+      'Whether agent-servers are copies of one process that has imported what they need, instead of booting each for itself (see docs/sandboxes.md); that process takes some 230 MB of memory, and each copy 200 MB less.',
   }),
   maxPerUser: setting(wholeNumber(0, 10_000).default(0), {
     env: ['CALLBOARD_MAX_SANDBOXES_PER_USER'],

@@ -1,21 +1,23 @@
 /**
  * A program that launches one sandbox, for tests that kill it while it does. Its argument is JSON:
- * `{ root, command, launch }`. Prints `launching` before, and the handle after.
+ * `{ root, command, launch, forkAgentServers }`. Prints `launching` before, and the handle after.
  */
 import { join } from 'node:path';
 import type { SandboxLaunch } from '../../sandboxes/backend.js';
 import { createProcessBackend } from '../../sandboxes/process-backend.js';
 
-const { root, command, launch } = JSON.parse(process.argv[2] ?? '') as {
+const { root, command, launch, forkAgentServers } = JSON.parse(process.argv[2] ?? '') as {
   root: string;
   command: string;
   launch: SandboxLaunch;
+  forkAgentServers?: boolean;
 };
 const backend = createProcessBackend({
   rootDirectory: join(root, 'sandboxes'),
   command,
   address: '127.0.0.1',
   logger: { info: () => undefined, warn: () => undefined },
+  ...(forkAgentServers === undefined ? {} : { forkAgentServers }),
 });
 process.stdout.write('launching\n');
 const handle = await backend.launch(launch);

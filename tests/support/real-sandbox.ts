@@ -28,7 +28,8 @@ export interface SandboxBench {
   close(): Promise<void>;
 }
 
-export async function createSandboxBench(): Promise<SandboxBench> {
+/** @param forkAgentServers whether they are copies of one process */
+export async function createSandboxBench(forkAgentServers = false): Promise<SandboxBench> {
   const root = await mkdtemp(join(tmpdir(), 'callboard-sandboxes-'));
   const command = required('AGENT_SERVER_COMMAND');
   const launches: SandboxLaunch[] = [];
@@ -37,6 +38,7 @@ export async function createSandboxBench(): Promise<SandboxBench> {
       rootDirectory: join(root, 'sandboxes'),
       command: other,
       address: ADDRESS,
+      forkAgentServers,
       logger: { info: () => undefined, warn: () => undefined },
     });
   const backend = anotherBackend();

@@ -25,7 +25,7 @@ async function install(files: Record<string, string>): Promise<string> {
 describe('what an agent-server imports at its start', () => {
   it('is ours where our installer has made its command', async () => {
     const command = await install({ 'bin/agent-server': `${HEAD}exec python "$@"\n`, [IN_VENV]: PROGRAM });
-    expect(await startupArguments([command], '/srv/startup')).toEqual([
+    expect(await startupArguments([command], { directory: '/srv/startup' })).toEqual([
       '--extra-python-path',
       '/srv/startup',
       '--import-modules',
@@ -42,10 +42,10 @@ describe('what an agent-server imports at its start', () => {
     ['an environment without Python', { 'bin/agent-server': HEAD, 'venv/lib/x': '' }, [], '/srv'],
     ['a directory that the flag cannot name', { 'bin/agent-server': HEAD, [IN_VENV]: PROGRAM }, [], '/a:b'],
   ])('is left alone for %s', async (_, files, more, directory) => {
-    expect(await startupArguments([await install(files), ...more], directory)).toEqual([]);
+    expect(await startupArguments([await install(files), ...more], { directory })).toEqual([]);
   });
 
   it('is left alone for a command that is not there', async () => {
-    expect(await startupArguments([join(prefix, 'bin/agent-server')], '/srv')).toEqual([]);
+    expect(await startupArguments([join(prefix, 'bin/agent-server')])).toEqual([]);
   });
 });

@@ -1,0 +1,153 @@
+/**
+ * Agent-servers that need not boot: one process imports all that they need, once, and each of them is a copy of it. A copy
+ * is there in a quarter of a second instead of five, and shares most of its memory with the others.
+ *
+ * It is a short cut. Whatever keeps it from being taken (another agent-server, a version that keeps too much of its
+ * import, a process that was killed), sandboxes are started by their command instead.
+ */
+import { rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FORK_SERVER_MODULE, startupArguments, WARM_UP } from './agent-server-startup.js';
+import { LAUNCH_LINE, type SandboxLaunch } from './backend.js';
+import { ForkServerProcess, type ForkServerStart, type Readiness } from './fork-server-process.js';
+import { installedProgram } from './installed-program.js';
+import type { ForkedProcess, LaunchedProcess } from './launched-process.js';
+import { configurationOf, sandboxEnvironment, sharedEnvironment } from './process-environment.js';
+import { LOCK_HELD, type RecordRest } from './process-launch.js';
+import { SANDBOX_MARK } from './process-tree.js';
+import type { SandboxPaths } from './sandbox-paths.js';
+
+/** Of its own, below that of the sandboxes; not the name of one. */
+const DIRECTORY = '.fork-server';
+/** How long after a boot that somebody waits for it is begun, in milliseconds: it would take processor time from that one. */
+const AFTER_BOOT_MS = 15_000;
+/** One that ends is replaced, so many milliseconds after its beginning at the earliest. */
+const REPLACED_AFTER_MS = 60_000;
+/** How often in a row it, or a copy, may fail before that is given up for this worker. */
+const TRIES = 3;
+/** A copy that fails within so many milliseconds may speak against copies, not against the agent. */
+const EARLY_MS = 10_000;
+
+export interface ForkServerSettings {
+  /** Parent of the sandboxes' directories. */
+  directory: string;
+  logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
+  afterBootMs?: number;
+}
+
+/** One sandbox to start. */
+export interface ForkRequest {
+  launch: SandboxLaunch;
+  paths: SandboxPaths;
+  /** The command, without flags of ours. */
+  argv: readonly string[];
+  /** What the command is told: host and port. */
+  args: readonly string[];
+  rest: RecordRest;
+}
+
+export class ForkServer {
+  private server: { key: string; process: ForkServerProcess; begun: number } | null = null;
+  /** What cannot be copied: not tried again before this worker ends. */
+  private readonly distrusted = new Set<string>();
+  /** Sandboxes whose copy has failed: started by their command the next time. */
+  private readonly failed = new Set<string>();
+  private timer: NodeJS.Timeout | null = null;
+  private failures = 0;
+
+  constructor(private readonly settings: ForkServerSettings) {}
+
+  /** A copy that becomes that sandbox's agent-server; null where it has to be started by its command. */
+  async launch(request: ForkRequest): Promise<LaunchedProcess | null> {
+    const { launch, paths, argv, args, rest } = request;
+    const environment = sharedEnvironment(launch, process.env);
+    const flags = await startupArguments(argv, { module: FORK_SERVER_MODULE });
+    const program = await installedProgram(argv);
+    if (program === null || flags.length === 0) return null;
+    const { mtimeMs, ino } = await stat(program);
+    const key = JSON.stringify([argv, program, mtimeMs, ino, environment]);
+    if (this.distrusted.has(key) || this.failed.delete(launch.sandboxId)) return null;
+    const start = {
+      directory: join(this.settings.directory, DIRECTORY),
+      argv: [...argv, ...flags],
+      environment,
+    };
+    const server = this.serverOf(key, start, launch.isAhead === true);
+    if (server === null) return null;
+    if ((await server.readiness).is !== 'ready') return null;
+    const file = join(paths.directory, '.launch.json');
+    const become = {
+      arguments: args,
+      environment: { ...sandboxEnvironment(launch.sandboxId, paths), PWD: paths.directory },
+      mark: `${SANDBOX_MARK}=${launch.sandboxId}`,
+      configuration: JSON.parse(configurationOf(launch)) as unknown,
+      line: LAUNCH_LINE,
+      rest,
+    };
+    await writeFile(file, JSON.stringify(become), { mode: 0o600 });
+    const copy = await server.fork(paths.directory);
+    if (copy === null) await rm(file, { force: true });
+    else this.watch(copy, key, launch.sandboxId);
+    return copy;
+  }
+
+  private watch(copy: ForkedProcess, key: string, sandboxId: string): void {
+    const proven = setTimeout(() => (this.failures = 0), EARLY_MS).unref();
+    const look = (): void => {
+      if (copy.exitCode === null && copy.signalCode === null) return;
+      clearTimeout(proven);
+      const early = Date.now() - copy.born < EARLY_MS;
+      if (!early || copy.exitCode === null || copy.exitCode === 0 || copy.exitCode === LOCK_HELD) return;
+      this.failed.add(sandboxId);
+      this.fail(key, `a copy ended with exit code ${copy.exitCode}`);
+    };
+    copy.once('exit', look);
+    look();
+  }
+
+  private fail(key: string, reason: string): void {
+    const { logger } = this.settings;
+    if (++this.failures < TRIES) return logger.warn({ reason }, 'an agent-server could not be forked');
+    this.distrust(key, reason);
+  }
+
+  private distrust(key: string, reason: string): void {
+    if (this.distrusted.has(key)) return;
+    this.distrusted.add(key);
+    this.settings.logger.warn({ reason }, 'agent-servers are booted one by one from now on');
+    if (this.server?.key === key) this.server.process.close();
+  }
+
+  /** The process for such sandboxes, or null when there is none yet; then it is begun, now or a little later. */
+  private serverOf(key: string, start: ForkServerStart, isAhead: boolean): ForkServerProcess | null {
+    const now = Date.now();
+    if (this.server?.key === key && !this.server.process.isOver) return this.server.process;
+    if (this.server && now - this.server.begun < REPLACED_AFTER_MS) return null;
+    const begin = (): ForkServerProcess => {
+      if (this.timer) clearTimeout(this.timer);
+      this.timer = null;
+      this.server?.process.close();
+      const process = new ForkServerProcess({
+        ...start,
+        environment: { ...start.environment, [WARM_UP]: '1' },
+      });
+      this.server = { key, process, begun: Date.now() };
+      void process.readiness.then((readiness) => this.note(readiness, key, Date.now() - now));
+      return process;
+    };
+    if (isAhead) return begin();
+    // Somebody waits for this boot: it has the processor to itself.
+    this.timer ??= setTimeout(begin, this.settings.afterBootMs ?? AFTER_BOOT_MS).unref();
+    return null;
+  }
+
+  private note(readiness: Readiness, key: string, milliseconds: number): void {
+    if (readiness.is === 'ready') {
+      this.settings.logger.info({ milliseconds }, 'agent-servers are forked from now on');
+    } else if (readiness.is === 'unsuitable') {
+      this.distrust(key, readiness.reason);
+    } else if (!this.distrusted.has(key)) {
+      this.fail(key, readiness.reason);
+    }
+  }
+}
