@@ -10,6 +10,7 @@ import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { createHandshake } from './agent-server-handshake.js';
+import { beating } from './beating.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
 import type { SandboxAgents } from './sandbox-agents.js';
 import { warmUp } from './sandbox-warm-up.js';
@@ -140,7 +141,8 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
     });
     deps.log.info({ sandboxId, bootMs: Date.now() - launchedAt }, 'agent-server answers');
-    const { version, usableTools } = await handshake(row, handle.url, sessionApiKey);
+    // On a crowded machine a fresh agent-server takes longer to tell than a boot may be silent.
+    const { version, usableTools } = await beating(() => handshake(row, handle.url, sessionApiKey));
     await sandboxes.setStatus(sandboxId, 'RUNNING', {
       handle: { ...handle },
       agentServerUrl: handle.url,
