@@ -90,6 +90,8 @@ async function start({ taskId }: StartConversationInput): Promise<void> {
   } catch (err) {
     logTimeout(err);
     const { message, type } = explain(err);
+    // Withdrawn by the API before it had answered anybody: nothing was taken, and there is no row to say so.
+    if (type === 'StartRequestMissing') throw ApplicationFailure.nonRetryable(message, type);
     const outcome = await CancellationScope.nonCancellable(() => fail(taskId, message, isCancellation(err)));
     if (outcome === 'READY') return;
     if (isCancellation(err)) throw err;

@@ -206,6 +206,26 @@ describe('a start', () => {
     expect((await handle.describe()).status.name).toBe('CANCELLED');
   });
 
+  it('whose request was withdrawn takes nothing, and gives nothing back', async () => {
+    const taskId = randomUUID();
+    const withdrawnQueue = uniqueTaskQueue();
+    const withdrawn = await createTestWorker(environment, {
+      taskQueue: withdrawnQueue,
+      workflowBundle: bundle,
+      activities: {
+        ...fakes.activities,
+        startInOneStep: () =>
+          Promise.reject(ApplicationFailure.nonRetryable('it does not exist', 'StartRequestMissing')),
+      },
+    });
+    await withdrawn.runUntil(async () => {
+      const handle = await start(taskId, withdrawnQueue);
+      await expect(handle.result()).rejects.toThrow();
+    });
+    expect(phases.calls).toEqual([]);
+    expect(statuses(taskId)).toBeUndefined();
+  });
+
   it('asked for twice runs once', async () => {
     const taskId = randomUUID();
     const [first] = await Promise.all([accept(taskId), accept(taskId)]);
