@@ -64,6 +64,16 @@ module.exports = {
       'workflows',
     ]),
     {
+      name: 'messages-load-next-to-nothing',
+      severity: 'error',
+      comment: 'API and commands load them, and would load the inside of workflows with them',
+      from: { path: '^workflows/(messages|message-definitions)\\.ts$' },
+      to: {
+        path: 'node_modules',
+        dependencyTypesNot: ['type-only'],
+      },
+    },
+    {
       name: 'api-speaks-to-actors-by-messages',
       severity: 'error',
       from: { path: '^api/' },

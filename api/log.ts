@@ -1,7 +1,8 @@
 /** The log of a process: JSON lines, or readable ones on a terminal, never with a secret in them. */
+import { createRequire } from 'node:module';
 import { DrizzleQueryError } from 'drizzle-orm/errors';
 import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino';
-import { prettyFactory } from 'pino-pretty';
+import type * as Pretty from 'pino-pretty';
 import type { Config } from '../config/config.js';
 import { isSecretName, MASK } from '../contract/masking.js';
 import { SecretMasker } from '../contract/secret-masker.js';
@@ -44,6 +45,8 @@ export function createLogger(
 
 /** Lines for people, written at once: nothing is lost when the process ends. */
 function readable(output: DestinationStream): DestinationStream {
+  // Thirty files, which a server that logs JSON has no use for.
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof Pretty;
   const format = prettyFactory({ colorize: process.stdout.isTTY });
   return { write: (line) => output.write(format(line)) };
 }

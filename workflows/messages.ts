@@ -1,8 +1,8 @@
 /** Orders and questions that workflows take: what API, command line and other actors may import of `workflows/`. */
-import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { PoolReport } from '../contract/sandbox-pool.js';
 import type { SandboxLetter } from '../contract/sandbox-transitions.js';
 import type { SandboxOrder, SandboxStatus } from '../contract/sandbox.js';
+import { defineQuery, defineSignal, defineUpdate } from './message-definitions.js';
 
 /** Names of workflow types: public and permanent. */
 export const START_CONVERSATION_WORKFLOW = 'startConversation';
