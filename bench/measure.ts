@@ -41,7 +41,9 @@ export interface Measure {
 
 /** `12.3 ms`, `1.25 s` */
 export const duration = (ms: number): string =>
-  ms >= 1_000 ? `${(ms / 1_000).toFixed(2)} s` : `${ms < 100 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+  Math.abs(ms) >= 1_000
+    ? `${(ms / 1_000).toFixed(2)} s`
+    : `${Math.abs(ms) < 100 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
 
 /** Smallest to largest. */
 export const range = (values: readonly number[], text: (value: number) => string): string =>

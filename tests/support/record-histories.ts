@@ -127,11 +127,21 @@ async function record(name: string, run: (id: string) => Promise<string>): Promi
   log(`wrote ${file}`);
 }
 
+const startOf = (taskId: string) => ({
+  workflowId: `start-task/${taskId}`,
+  taskQueue: TASK_QUEUE,
+  args: [{ taskId }],
+});
+
 const start = async (taskId: string): Promise<string> => {
+  const { workflowId } = await workflow.start(START_CONVERSATION_WORKFLOW, startOf(taskId));
+  return workflowId;
+};
+
+/** As an API of 0.4.0 does it, which may run beside workers of today. */
+const startByUpdate = async (taskId: string): Promise<string> => {
   const operation = new WithStartWorkflowOperation(START_CONVERSATION_WORKFLOW, {
-    workflowId: `start-task/${taskId}`,
-    taskQueue: TASK_QUEUE,
-    args: [{ taskId }],
+    ...startOf(taskId),
     workflowIdConflictPolicy: 'USE_EXISTING',
   });
   await workflow.executeUpdateWithStart(acceptedUpdate, { startWorkflowOperation: operation });
@@ -139,6 +149,7 @@ const start = async (taskId: string): Promise<string> => {
 };
 
 await record('startConversation--ready', start);
+await record('startConversation--by-update', startByUpdate);
 await record('startConversation--bare', async (id) => {
   phases.repository = { hasSetupScript: false, hasPreCommitHook: false };
   return start(id);
