@@ -44,12 +44,17 @@ def serve():
     log_limit = settings["log_limit"]
     del settings
     os.environ.pop(ROOM, None)
+    reserve()
+    open_before = descriptors()
     try:
         configure({"session_api_keys": [tracer.text + "-session"], "secret_key": tracer.text + "-secret"})
         importlib.import_module("callboard_startup")
-        os.close(CONFIGURATION)
+        reserve()
         if os.listdir(tracer.home):
             raise pristine.Unsuitable("its import writes files into the home directory")
+        # Copies would have one connection, or one epoll, in common.
+        if descriptors() - open_before:
+            raise pristine.Unsuitable("its import leaves connections open")
         for name in [name for name, value in os.environ.items() if tracer.text in value]:
             del os.environ[name]
         found = pristine.pristine(tracer, began)
@@ -69,6 +74,9 @@ def make_copies():
     heard, hear = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(hear, warn_on_full_buffer=False)
+    # What is said but not written yet would be said by every copy.
+    sys.stdout.flush()
+    sys.stderr.flush()
     answer({"ready": True})
     rest = b""
     while True:
@@ -103,6 +111,27 @@ def note_ends():
         if pid == 0:
             return
         answer({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def reserve():
+    """Keeps the numbers of what each copy opens for itself from being anybody else's."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for descriptor in (CONFIGURATION, LOCK):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def descriptors():
+    """All open ones but files and devices, by what they are."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            what = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # that of the list itself
+        if not what.startswith("/"):
+            found.add((name, what))
+    return found
 
 
 def answer(line):
@@ -197,8 +226,6 @@ def write_log_to(name, limit):
         os.rename(name, name + ".1")
     log = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    sys.stdout.flush()
-    sys.stderr.flush()
     for source, descriptor in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, descriptor)
     os.close(log)

@@ -1,8 +1,10 @@
 /** What keeps an agent-server from being copied: whatever of its import is still there, by the search of its process. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -52,14 +54,20 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-/** What becomes of a process that has imported a module of that text. */
-async function copied(keeper: string): Promise<string[]> {
+const ours = fileURLToPath(new URL('../../sandboxes/agent-server-startup', import.meta.url));
+
+async function packageWith(keeper: string): Promise<string> {
   const directory = await mkdtemp(join(root, 'package-'));
   for (const [name, content] of Object.entries({ ...PACKAGE, 'openhands/keeper.py': keeper })) {
     await mkdir(dirname(join(directory, name)), { recursive: true });
     await writeFile(join(directory, name), content);
   }
-  const ours = fileURLToPath(new URL('../../sandboxes/agent-server-startup', import.meta.url));
+  return directory;
+}
+
+/** What becomes of a process that has imported a module of that text. */
+async function copied(keeper: string): Promise<string[]> {
+  const directory = await packageWith(keeper);
   const { stdout } = await promisify(execFile)(python, ['-c', SCRIPT, ours, directory], {
     env: {
       HOME: '/import/callboard-1f2e3d/home',
@@ -120,5 +128,44 @@ def show(cache=CACHE):
     const [line] = await copied(`${IMPORTS}\n${keeper}\ndef show(): return []\n`);
     expect(line).toMatch(/^unsuitable: /);
     expect(line).toMatch(reason);
+  });
+});
+
+describe('a fork server', () => {
+  /** What it tells of itself when its agent-server has imported a module of that text. */
+  async function toldOf(keeper: string): Promise<unknown> {
+    const directory = await packageWith(`import os, socket\n${keeper}\n`);
+    await writeFile(
+      join(directory, 'openhands/agent_server/api.py'),
+      'import openhands.agent_server.sockets, openhands.keeper\n',
+    );
+    const home = join(directory, 'import/callboard-1f2e3d/home');
+    await mkdir(home, { recursive: true });
+    const program = `import sys
+sys.path[:0] = sys.argv[1:3]
+sys.modules.update(litellm=None, openai=None) # large, and not in question
+import callboard_fork_server`;
+    const child = spawn(python, ['-B', '-c', program, ours, directory], {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+      env: {
+        HOME: home,
+        KEY: 'callboard-1f2e3d-key',
+        CALLBOARD_WARM_UP: '1',
+        CALLBOARD_FORK_SERVER: JSON.stringify({ tracer: 'callboard-1f2e3d', home, log_limit: 1 }),
+      },
+    });
+    return JSON.parse(await text(child.stdio[3] as Readable));
+  }
+
+  it('is ready when nothing is left of the import', async () => {
+    expect(await toldOf('')).toEqual({ ready: true });
+  });
+
+  it.each<[string, string, RegExp]>([
+    ['a connection', 'kept = socket.socket()', /connections/],
+    ['a file in the home directory', 'open(os.path.expanduser("~/x"), "w").close()', /files/],
+    ['a path elsewhere', 'kept = [os.environ["KEY"]]', /builtins\.list/],
+  ])('is not when that leaves %s', async (_, keeper, reason) => {
+    expect(await toldOf(keeper)).toEqual({ unsuitable: expect.stringMatching(reason) as string });
   });
 });

@@ -111,6 +111,15 @@ describe('launching', () => {
     expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
   });
 
+  it('removes what a copy that never came about would have read', async () => {
+    const launch = await aLaunch();
+    const unread = join(pathsOf(launch).directory, '.launch.json');
+    await mkdir(pathsOf(launch).directory, { recursive: true });
+    await writeFile(unread, '{}');
+    await backend.launch(launch);
+    expect(await isLost(unread)).toBe(true);
+  });
+
   it('leaves no secret in a command line, an environment, a file or the log', async () => {
     const launch = await aLaunch();
     await backend.launch(launch);
