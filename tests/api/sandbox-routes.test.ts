@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { sandboxWorkflowId } from '../../contract/ids.js';
 import type { Page } from '../../contract/primitives.js';
+import type { StartTask } from '../../contract/start-task.js';
 import type { SandboxInfo, SandboxStatus } from '../../contract/sandbox.js';
 import { SandboxIdTaken, createSandboxRow } from '../../identity/new-sandbox.js';
 import { lookupHash, purposes } from '../../identity/vault.js';
@@ -464,15 +465,23 @@ describe('without a worker', () => {
     }
   });
 
-  it('a start is answered with 503 in time, and nothing of it is left', async () => {
+  it('a start is taken all the same, and carried out by the next one', async () => {
     const lonely = await openApi({ deadlines: { accept: 1_500 } });
     try {
       await lonely.stopWorker();
-      const { status, headers } = await lonely.call('POST', '/api/v1/app-conversations', { body: {} });
-      expect(status).toBe(503);
-      expect(headers.get('retry-after')).not.toBeNull();
-      const { body } = await lonely.call<number>('GET', '/api/v1/app-conversations/start-tasks/count');
-      expect(body).toBe(0);
+      const { status, body } = await lonely.call<StartTask>('POST', '/api/v1/app-conversations', {
+        body: {},
+      });
+      expect(status).toBe(200);
+      expect(body.status).toBe('WORKING');
+      const shown = async (): Promise<string | undefined> => {
+        const path = `/api/v1/app-conversations/start-tasks?ids=${body.id}`;
+        const { body: tasks } = await lonely.call<(StartTask | null)[]>('GET', path);
+        return tasks[0]?.status;
+      };
+      expect(await shown()).toBe('WORKING');
+      await lonely.startWorker();
+      await vi.waitFor(async () => expect(await shown()).toBe('READY'), 60_000);
     } finally {
       await lonely.close();
     }
