@@ -145,8 +145,6 @@ function launch(options: EmbeddedTemporalOptions, paths: Paths, ports: Ports): P
       ...['--dynamic-config-value', 'frontend.enableServerVersionCheck=false'],
       // A worker that takes a workflow task may take the activity it leads to with it: a round trip less for each.
       ...['--dynamic-config-value', 'system.enableActivityEagerExecution=true'],
-      // Search attributes are added once in the life of a namespace: they need not be read from the file for every start.
-      ...['--dynamic-config-value', 'system.forceSearchAttributesCacheRefreshOnRead=false'],
       ...['--log-level', 'warn', ...attributes, ...(options.extraArgs ?? [])],
     ],
     logFile: paths.log,

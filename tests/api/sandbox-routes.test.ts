@@ -32,7 +32,11 @@ const statusOf = async (id: string, user = 'ann', of = api): Promise<SandboxStat
 };
 const becomes = (id: string, status: SandboxStatus | null, user = 'ann', of = api) =>
   vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 30_000);
-const start = async (user = 'ann', of = api) => (await call('POST', '', user, of)).body.id;
+const start = async (user = 'ann', of = api) => {
+  const { status, body } = await call('POST', '', user, of);
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body.id;
+};
 const started = async (user = 'ann', of = api) => {
   const id = await start(user, of);
   await becomes(id, 'RUNNING', user, of);
