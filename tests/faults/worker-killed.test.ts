@@ -101,7 +101,9 @@ describe('a start whose worker is killed with -9', () => {
       const { raw } = await product.temporal.client.workflow
         .getHandle(startTaskWorkflowId(taskId))
         .describe();
-      expect(raw.pendingActivities?.map(({ activityType }) => activityType?.name)).toEqual(['startInOneStep']);
+      expect(raw.pendingActivities?.map(({ activityType }) => activityType?.name)).toEqual([
+        'startInOneStep',
+      ]);
       await product.replaceWorker();
 
       const ended = await endOfStart(product, taskId, 150_000);
