@@ -49,10 +49,10 @@ export class ForkServerProcess {
   }
 
   /**
-   * Makes a copy, which reads what it has to become from the file `.launch.json` in that directory.
+   * Makes a copy, which works in that directory, and reads what it has to become from that file, which it removes.
    * @returns null when none could be made; the process is of no more use then
    */
-  async fork(directory: string): Promise<ForkedProcess | null> {
+  async fork(directory: string, file: string): Promise<ForkedProcess | null> {
     if ((await this.readiness).is !== 'ready' || this.over) return null;
     const id = ++this.lastId;
     return new Promise((resolve) => {
@@ -61,7 +61,7 @@ export class ForkServerProcess {
         clearTimeout(timer);
         resolve(copy);
       });
-      this.process?.stdin?.write(`${JSON.stringify({ id, directory })}\n`);
+      this.process?.stdin?.write(`${JSON.stringify({ id, directory, file })}\n`);
     });
   }
 

@@ -5,6 +5,7 @@
  * It is a short cut. Whatever keeps it from being taken (another agent-server, a version that keeps too much of its
  * import, a process that was killed), sandboxes are started by their command instead.
  */
+import { randomUUID } from 'node:crypto';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FORK_SERVER_MODULE, startupArguments, WARM_UP } from './agent-server-startup.js';
@@ -75,7 +76,8 @@ export class ForkServer {
     const server = this.serverOf(key, start, launch.isAhead === true);
     if (server === null) return null;
     if ((await server.readiness).is !== 'ready') return null;
-    const file = join(paths.directory, '.launch.json');
+    // One of its own: another attempt for the same sandbox may be under way.
+    const file = join(paths.directory, `.launch-${randomUUID()}.json`);
     const become = {
       arguments: args,
       environment: { ...sandboxEnvironment(launch.sandboxId, paths), PWD: paths.directory },
@@ -85,7 +87,7 @@ export class ForkServer {
       rest,
     };
     await writeFile(file, JSON.stringify(become), { mode: 0o600 });
-    const copy = await server.fork(paths.directory);
+    const copy = await server.fork(paths.directory, file);
     if (copy === null) await rm(file, { force: true });
     else this.watch(copy, key, launch.sandboxId);
     return copy;

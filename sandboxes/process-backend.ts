@@ -106,7 +106,7 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
         rest,
       });
     const copy = (await forks?.launch({ launch, paths, argv, args, rest })) ?? null;
-    let handle = (copy && (await awaitCopy(paths, copy))) ?? (await awaitRecord(paths, shell()));
+    let handle = (copy && (await awaitCopy(sandboxId, paths, copy))) ?? (await awaitRecord(paths, shell()));
     if (!handle) {
       // The lock outlived its server: a child of that one has inherited it.
       logger.warn({ sandboxId }, 'ending what an earlier agent-server has left running');
@@ -124,12 +124,18 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
   }
 
   /** As below; null as well for a copy that fails, whose sandbox is started by its command then. */
-  async function awaitCopy(paths: SandboxPaths, copy: LaunchedProcess): Promise<SandboxHandle | null> {
+  async function awaitCopy(
+    sandboxId: string,
+    paths: SandboxPaths,
+    copy: LaunchedProcess,
+  ): Promise<SandboxHandle | null> {
     try {
       return await awaitRecord(paths, copy);
     } catch (error) {
-      logger.warn({ err: error, path: paths.directory }, 'a copy did not become an agent-server');
-      if (copy.pid !== undefined && !hasEnded(copy)) process.kill(copy.pid, 'SIGKILL');
+      logger.warn({ err: error, sandboxId }, 'a copy did not become an agent-server');
+      // Nobody tells of its end when the process that made it has ended too: its pid may be another's by now.
+      const left = (await processesOf(sandboxId)).filter(({ pid }) => pid === copy.pid);
+      signalAll(left, 'SIGKILL');
       return null;
     }
   }

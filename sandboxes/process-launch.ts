@@ -55,7 +55,7 @@ if [ -e "$dir/sandbox.json" ]; then
 fi
 (umask 077 && printf %s "$${CONFIGURATION}" >"$dir/.configuration") || exit 1
 exec ${CONFIGURATION_FD}<"$dir/.configuration" || exit 1
-rm -f "$dir/.configuration" "$dir/.launch.json"
+rm -f "$dir/.configuration" "$dir"/.launch-*.json
 unset ${CONFIGURATION}
 read -r stat </proc/$$/stat
 start_time() { shift 19; printf %s "$1"; }

@@ -6,7 +6,7 @@ and the copy becomes the agent-server of one sandbox, as if it had been started 
 session, a directory, an environment and with a log of its own, holding the lock of its sandbox. What the two ways to
 start have to do alike is in `process-launch.ts`, whose shell does it for commands; a change there is a change here.
 
-    standard input   {"id": 1, "directory": "…"}, one a line; its end is the end of this process, not of its copies
+    standard input   {"id": 1, "directory": "…", "file": "…"}, one a line; its end is the end of this process, not of its copies
     descriptor 3     {"ready": true} or {"unsuitable": "why"}, then {"id": 1, "pid": 2} and {"pid": 2, "status": 0}
 
 What is secret is in a file of the sandbox's directory, which the copy reads and removes: nothing of a sandbox ever is in the
@@ -98,7 +98,7 @@ def make_copies():
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for descriptor in (heard, hear, ANSWERS):
                     os.close(descriptor)
-                return read_request(request["directory"])
+                return read_request(request["directory"], request["file"])
             answer({"id": request["id"], "pid": pid})
 
 
@@ -149,8 +149,7 @@ def configure(configuration):
     os.close(file)
 
 
-def read_request(directory):
-    name = os.path.join(directory, ".launch.json")
+def read_request(directory, name):
     with open(name, encoding="utf-8") as file:
         request = json.load(file)
     os.unlink(name)

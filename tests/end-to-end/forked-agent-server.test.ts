@@ -205,6 +205,11 @@ describe('an agent-server that is a copy', () => {
       const launch = await aLaunch();
       const handles = await Promise.all([1, 2, 3].map(() => bench.backend.launch(launch)));
       expect(new Set(handles.map(({ pid }) => pid)).size).toBe(1);
+      // Nothing secret is left lying, once those that came second have read it, too.
+      await vi.waitFor(async () => {
+        const files = await readdir(pathsOf(launch).directory);
+        expect(files.filter((name) => name.startsWith('.'))).toEqual([]);
+      }, WITHIN);
       const first = await run(launch);
       await said(
         first,

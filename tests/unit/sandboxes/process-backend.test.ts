@@ -113,7 +113,7 @@ describe('launching', () => {
 
   it('removes what a copy that never came about would have read', async () => {
     const launch = await aLaunch();
-    const unread = join(pathsOf(launch).directory, '.launch.json');
+    const unread = join(pathsOf(launch).directory, '.launch-1.json');
     await mkdir(pathsOf(launch).directory, { recursive: true });
     await writeFile(unread, '{}');
     await backend.launch(launch);
