@@ -6,6 +6,7 @@ import type * as Pretty from 'pino-pretty';
 import type { Config } from '../config/config.js';
 import { isSecretName, MASK } from '../contract/masking.js';
 import { SecretMasker } from '../contract/secret-masker.js';
+import { sourceStack } from './source-stack.js';
 
 export interface LoggerOptions {
   /** Masks by value; secrets that turn up later are added to it. */
@@ -77,9 +78,14 @@ export function secretsOf(config: Config): SecretMasker {
 function errorFields(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (error instanceof DrizzleQueryError) {
-    return { ...stdSerializers.err(error.cause ?? new Error('a query failed')), query: error.query };
+    return { ...readableError(error.cause ?? new Error('a query failed')), query: error.query };
   }
-  return stdSerializers.err(error);
+  return readableError(error);
+}
+
+function readableError(error: Error): ReturnType<typeof stdSerializers.err> {
+  const fields = stdSerializers.err(error);
+  return { ...fields, stack: sourceStack(fields.stack) };
 }
 
 function withoutSecrets(value: unknown, depth: number): unknown {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { sourceStack } from '../api/source-stack.js';
 import type { CommandInput, CommandOption } from './command.js';
 import { COMMANDS } from './commands.js';
 import { COMMON_OPTIONS, commandHelp, overview } from './help.js';
@@ -72,7 +73,7 @@ function report(err: unknown): void {
   const text = forPeople
     ? `callboard: ${err.message}`
     : err instanceof Error
-      ? (err.stack ?? err.message)
+      ? sourceStack(err.stack ?? err.message)
       : String(err);
   process.stderr.write(`${text}\n`);
 }

@@ -15,12 +15,9 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ROOMS } from '../../../scripts/rooms.mjs';
 
 const project = join(import.meta.dirname, '../../..');
-const ROOMS =
-  'activities agent-server api cli config contract db events git-providers identity sandboxes workflows'.split(
-    ' ',
-  );
 
 let root: string;
 let bin: string;
@@ -32,8 +29,9 @@ beforeEach(() => {
   mkdirSync(join(root, 'scripts'));
   copyFileSync(join(project, 'callboard'), join(root, 'callboard'));
   copyFileSync(join(project, 'scripts/check-install.mjs'), join(root, 'scripts/check-install.mjs'));
-  for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) write(file, '{}');
-  write('scripts/workflow-bundle.mjs', '');
+  for (const file of ['package.json', 'tsconfig.json']) write(file, '{}');
+  for (const script of ['build-files', 'rooms', 'program-bundle', 'workflow-bundle'])
+    write(`scripts/${script}.mjs`, '');
   write('package-lock.json', lock('1.0.0'));
   write('cli/main.ts', '');
   // Stands in for the build: its product says what it was given.

@@ -1,0 +1,2 @@
+/** The directories of the product's sources. */
+export const ROOMS: readonly string[];
