@@ -13,6 +13,7 @@ import { createHandshake } from './agent-server-handshake.js';
 import { beating } from './beating.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
 import type { SandboxAgents } from './sandbox-agents.js';
+import { idlenessAfter, type Idleness } from './sandbox-row-activities.js';
 import { warmUp } from './sandbox-warm-up.js';
 import type { createSandboxSleepActivities } from './sandbox-sleep-activities.js';
 
@@ -33,6 +34,8 @@ export interface SandboxHostDeps {
   environment: Record<string, string>;
   /** How long a boot may show no progress, in milliseconds. */
   startupTimeoutMs: number;
+  /** Idle time after which a sandbox is paused, in milliseconds; 0 is never. */
+  idlePauseMs: number;
   /** What an earlier worker was told by an agent-server of the same installation. */
   keptFacts: KeptFacts;
   log: Pick<Logger, 'info' | 'warn'>;
@@ -49,6 +52,8 @@ export type BootResult =
       hostId: string;
       /** Which launched thing it is. */
       thing?: string;
+      /** When it is to be looked for the first time whether it is idle. */
+      idleness: Idleness;
     }
   | { outcome: 'elsewhere'; hostId: string };
 
@@ -176,7 +181,8 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       const refused = new Set<number>();
       for (let attempt = 1; ; attempt++) {
         try {
-          return { outcome: 'running', hostId, thing: await launchAndAwait(row, refused, options.revision) };
+          const thing = await launchAndAwait(row, refused, options.revision);
+          return { outcome: 'running', hostId, thing, idleness: idlenessAfter(0, deps.idlePauseMs) };
         } catch (err) {
           if (!(err instanceof SandboxNotReady || err instanceof SandboxRefusal)) throw err; // worth another try
           if (err.type !== 'SandboxPortTaken' || attempt === PORT_ATTEMPTS) {

@@ -13,6 +13,13 @@ export interface SandboxRowDeps {
   idlePauseMs: number;
 }
 
+/** @param idleMs how long it has been idle, @param idlePauseMs after how long it is paused (0 is never); both in milliseconds */
+export function idlenessAfter(idleMs: number, idlePauseMs: number): Idleness {
+  if (idlePauseMs === 0) return { state: 'off' };
+  const left = Math.ceil(idlePauseMs - idleMs);
+  return left <= 0 ? { state: 'idle' } : { state: 'wait', waitMs: Math.max(left, SHORTEST_WAIT_MS) };
+}
+
 /** The mirror of a sandbox's actor in SQL, written by local activities. */
 export function createSandboxRowActivities({ sandboxes, idlePauseMs }: SandboxRowDeps) {
   return {
@@ -31,9 +38,7 @@ export function createSandboxRowActivities({ sandboxes, idlePauseMs }: SandboxRo
     async judgeIdleness(sandboxId: string): Promise<Idleness> {
       if (idlePauseMs === 0) return { state: 'off' };
       const idleMs = await sandboxes.idleMilliseconds(sandboxId);
-      if (idleMs === null) return { state: 'off' };
-      const left = Math.ceil(idlePauseMs - idleMs);
-      return left <= 0 ? { state: 'idle' } : { state: 'wait', waitMs: Math.max(left, SHORTEST_WAIT_MS) };
+      return idleMs === null ? { state: 'off' } : idlenessAfter(idleMs, idlePauseMs);
     },
   };
 }

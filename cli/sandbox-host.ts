@@ -93,6 +93,7 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
       environment,
     }),
     startupTimeoutMs: config.sandboxes.startupTimeoutSeconds * 1000,
+    idlePauseMs,
     log: logger,
     createClient,
   });

@@ -256,7 +256,7 @@ function hostActivities({ database, conduct, agentServer }: Work, hostId: string
         agentServerUrl: agentServer.url,
         exposedUrls: [{ name: 'AGENT_SERVER', url: agentServer.url, port: agentServer.port }],
       });
-      return { outcome: 'running' as const, hostId };
+      return { outcome: 'running' as const, hostId, idleness: { state: 'off' as const } };
     },
     suspend: async (sandboxId: string, { mode }: { mode: string }) => {
       await conduct.phase('suspend');

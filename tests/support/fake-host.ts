@@ -23,6 +23,8 @@ export class FakeHost {
   readonly held = new Set<string>();
   /** Activities that fail, with the reason; of all sandboxes, or `<activity> <sandbox id>`. */
   readonly failing = new Map<string, string>();
+  /** What a boot tells of it; nothing, as workers of earlier versions did, unless given. */
+  idlenessOfBoot: Idleness | undefined;
   /** Answers of the idle look, one after another; the last one stays. */
   idleness: Idleness[] = [{ state: 'off' }];
   boots = 0;
@@ -82,7 +84,12 @@ export class FakeHost {
       } finally {
         this.#booting.set(id, (this.#booting.get(id) ?? 1) - 1);
       }
-      return { outcome: 'running' as const, hostId: this.hostId, thing: this.thing(id) };
+      return {
+        outcome: 'running' as const,
+        hostId: this.hostId,
+        thing: this.thing(id),
+        ...(this.idlenessOfBoot ? { idleness: this.idlenessOfBoot } : {}),
+      };
     },
     suspend: async (id: string, { mode }: { mode: SuspendMode } = { mode: 'ordered' }) => {
       await this.#begin('suspend', id);

@@ -2,7 +2,7 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporalio/client';
 import type { Worker, WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, sandboxWorkflowId } from '../../contract/ids.js';
 import {
   ensureRunningUpdate,
@@ -37,6 +37,9 @@ describe('the sandbox actor', () => {
     runs = workers.map((worker) => worker.run());
   });
 
+  afterEach(() => {
+    host.idlenessOfBoot = undefined;
+  });
   afterAll(async () => {
     for (const worker of workers) worker.shutdown();
     await Promise.all(runs);
@@ -211,6 +214,36 @@ describe('the sandbox actor', () => {
     );
     const calls = host.calls.filter((call) => call.endsWith(idOf(handle))).map((call) => call.split(' ')[0]);
     expect(calls).toEqual(['boot', 'judgeIdleness', 'catchUpSandbox', 'suspend']);
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('looks for the first time whether it is idle when its boot has said that it could be', async () => {
+    host.idlenessOfBoot = { state: 'wait', waitMs: 1_500 };
+    host.idleness = [{ state: 'idle' }];
+    const handle = await start();
+    const looks = () => host.calls.filter((call) => call === `judgeIdleness ${idOf(handle)}`);
+    await handle.executeUpdate(ensureRunningUpdate);
+    const { events } = await handle.fetchHistory();
+    const timers = events?.flatMap(({ timerStartedEventAttributes: timer }) => timer ?? []) ?? [];
+    expect(timers.map(({ startToFireTimeout }) => Number(startToFireTimeout?.seconds))).toEqual([1]);
+    await vi.waitFor(
+      async () => expect((await handle.query(sandboxStateQuery)).status).toBe('PAUSED'),
+      30_000,
+    );
+    expect(looks()).toHaveLength(1);
+    await handle.executeUpdate(sandboxUpdate('delete'));
+  });
+
+  it('does not look where sandboxes are never paused, until a machine that takes it over may have other settings', async () => {
+    host.idlenessOfBoot = { state: 'off' };
+    const handle = await start();
+    await handle.executeUpdate(ensureRunningUpdate);
+    const looks = () => host.calls.filter((call) => call === `judgeIdleness ${idOf(handle)}`);
+    const { events } = await handle.fetchHistory();
+    expect(events?.filter(({ timerStartedEventAttributes: timer }) => timer)).toEqual([]);
+    expect(looks()).toEqual([]);
+    await handle.signal(observedSignal, { state: 'running', thing: host.thing(idOf(handle)) });
+    await vi.waitFor(() => expect(looks()).toHaveLength(1), 30_000);
     await handle.executeUpdate(sandboxUpdate('delete'));
   });
 });

@@ -1,4 +1,5 @@
 import { CancellationScope, isCancellation, log } from '@temporalio/workflow';
+import type { Idleness } from '../../activities/sandbox-row-activities.js';
 import type { RESULTS_OF, SandboxAction, SandboxResult } from '../../contract/sandbox-transitions.js';
 import { explain, type Explanation } from '../failures.js';
 import type { SandboxState } from '../messages.js';
@@ -11,6 +12,8 @@ import { nextRevision } from './revision.js';
 export interface ActionEnd {
   on: SandboxResult;
   why?: Explanation;
+  /** What a boot has told; that of an older worker tells nothing. */
+  idleness?: Idleness;
 }
 
 type EndOf<Action extends SandboxAction> = ActionEnd & { on: (typeof RESULTS_OF)[Action][number] };
@@ -76,7 +79,7 @@ export class Actions {
       state.hostId = launched.hostId;
       if (launched.outcome === 'elsewhere') continue;
       if (launched.thing !== undefined) state.thing = launched.thing;
-      return { on: 'booted' };
+      return { on: 'booted', idleness: launched.idleness };
     }
   }
 

@@ -1,4 +1,5 @@
 import { CancellationScope, isCancellation, log, sleep } from '@temporalio/workflow';
+import type { Idleness } from '../../activities/sandbox-row-activities.js';
 import { judgeIdleness } from './calls.js';
 
 /**
@@ -16,14 +17,14 @@ export class IdleWatch {
 
   /**
    * Begins, unless it looks already.
-   * @param afterMs how long from now, in milliseconds; at once if left out
+   * @param known how things stand now; found out if left out
    */
-  begin(afterMs?: number): void {
+  begin(known?: Idleness): void {
     if (this.#scope) return;
     const scope = new CancellationScope();
     this.#scope = scope;
     scope
-      .run(() => this.#look(afterMs))
+      .run(() => this.#look(known))
       .catch((err: unknown) => {
         if (!isCancellation(err)) log.warn('a sandbox is not watched for idleness', { reason: String(err) });
         if (this.#scope === scope) this.#scope = undefined;
@@ -41,15 +42,14 @@ export class IdleWatch {
     if (this.#isOff) this.end();
   }
 
-  async #look(afterMs?: number): Promise<void> {
+  async #look(known?: Idleness): Promise<void> {
     this.#isOff = false;
-    if (afterMs !== undefined) await sleep(afterMs);
-    for (;;) {
-      const verdict = await judgeIdleness(this.sandboxId);
-      this.#isOff = verdict.state === 'off';
-      if (verdict.state === 'off') return;
-      if (verdict.state === 'idle') return this.onIdle();
+    let verdict = known ?? (await judgeIdleness(this.sandboxId));
+    while (verdict.state === 'wait') {
       await sleep(verdict.waitMs);
+      verdict = await judgeIdleness(this.sandboxId);
     }
+    this.#isOff = verdict.state === 'off';
+    if (verdict.state === 'idle') this.onIdle();
   }
 }

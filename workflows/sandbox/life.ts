@@ -31,7 +31,7 @@ import {
   type SandboxState,
 } from '../messages.js';
 import { CALLBOARD_SANDBOX_STATUS } from '../search-attributes.js';
-import { Actions } from './actions.js';
+import { Actions, type ActionEnd } from './actions.js';
 import { catchUpSandbox, recordSandboxDeleted, recordSandboxStatus } from './calls.js';
 import { noAnswer, processEnded } from './causes.js';
 import { IdleWatch } from './idle-watch.js';
@@ -149,7 +149,7 @@ export async function life(initial: SandboxState): Promise<void> {
   };
 
   const deal = async (letter: Letter): Promise<Outcome> => {
-    let next: { on: SandboxInput; why?: Explanation } = { on: letter.kind, ...causeOf(letter) };
+    let next: Omit<ActionEnd, 'on'> & { on: SandboxInput } = { on: letter.kind, ...causeOf(letter) };
     for (;;) {
       const wasPlaced = state.hostId !== undefined;
       const { to, action, refused } = transition(state.status, next.on);
@@ -161,6 +161,8 @@ export async function life(initial: SandboxState): Promise<void> {
         return GONE;
       }
       if (to !== state.status) await become(to, next.on, next.why);
+      // Looked up by a step of its own, it would keep waiting whoever needs the sandbox.
+      if (next.on === 'booted' && next.idleness) idleWatch.begin(next.idleness);
       if (next.on === 'awakened') catchUp();
       if (next.on === 'interrupted') return goneMeanwhile(letter);
       if (next.on === 'notSuspended') return { ...standing(), failure: next.why };
@@ -219,7 +221,7 @@ export async function life(initial: SandboxState): Promise<void> {
         idleWatch.reconsider();
         if (!state.catchingUp) catchUp();
       }
-      if (outcome.failure) idleWatch.begin(AFTER_FAILURE_MS);
+      if (outcome.failure) idleWatch.begin({ state: 'wait', waitMs: AFTER_FAILURE_MS });
       if (starting?.letter === letter) starting = undefined;
       settle(deletion && isStart(letter) ? goneMeanwhile(letter) : outcome);
     }
