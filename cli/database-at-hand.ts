@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.js';
-import { openDatabase } from '../db/database.js';
+import { connectDatabase, DatabaseUnusable } from '../db/unusable.js';
 import { startEmbeddedPostgres } from './embedded/postgres.js';
 import { enginesAtHand } from './engines-at-hand.js';
 import type { Progress } from './progress.js';
@@ -8,13 +8,14 @@ import { UserError } from './user-error.js';
 /**
  * The database as configured or of a running `up`; the embedded one is started for as long as it is needed.
  * @throws {UserError} when there is none
+ * @throws {DatabaseUnusable} when the configured one cannot be used
  */
 export async function databaseAtHand(
   config: Config,
   progress: Progress,
 ): Promise<{ url: string; stop: () => Promise<void> }> {
   const { databaseUrl, isDatabaseEmbedded } = enginesAtHand(config);
-  if (databaseUrl !== null && (!isDatabaseEmbedded || (await answers(databaseUrl)))) {
+  if (databaseUrl !== null && (await isThere(databaseUrl, isDatabaseEmbedded))) {
     return { url: databaseUrl, stop: () => Promise.resolve() };
   }
   if (databaseUrl === null) {
@@ -28,14 +29,14 @@ export async function databaseAtHand(
   return { url: postgres.url, stop: () => postgres.stop() };
 }
 
-async function answers(url: string): Promise<boolean> {
-  const connection = openDatabase({ url, maxConnections: 1 });
+/** Whether it answers; that the embedded one does not is no error, since it can be started. */
+async function isThere(url: string, isEmbedded: boolean): Promise<boolean> {
   try {
-    await connection.pool.query('select 1');
+    const client = await connectDatabase(url);
+    await client.end();
     return true;
-  } catch {
-    return false; // whoever asks starts it
-  } finally {
-    await connection.close();
+  } catch (err) {
+    if (isEmbedded && err instanceof DatabaseUnusable) return false;
+    throw err;
   }
 }

@@ -65,7 +65,13 @@ function parse(
 }
 
 /** Errors of the rooms below that are written for people. */
-const FOR_PEOPLE = new Set(['ConfigError', 'KeyRingError', 'AuthModuleError', 'SchemaTooNew']);
+const FOR_PEOPLE = new Set([
+  'ConfigError',
+  'KeyRingError',
+  'AuthModuleError',
+  'SchemaTooNew',
+  'DatabaseUnusable',
+]);
 
 /** Errors for people are one message; anything else is a defect and keeps its stack. */
 function report(err: unknown): void {

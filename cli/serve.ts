@@ -1,12 +1,16 @@
 /** The commands that run one part of Callboard in the foreground: `api`, `worker`, `migrate`. */
+import type { Logger } from 'pino';
 import { createLogger, secretsOf } from '../api/log.js';
 import type { Config } from '../config/config.js';
-import { migrateDatabase } from '../db/migrate.js';
+import { upgradeDatabase, type DatabaseUpgrade } from './database-upgrade.js';
 import { requireFrontend } from './frontend.js';
 import { createProgress } from './progress.js';
 import { localUrl } from './local-url.js';
 import { requireProcessRuntime, setUpAgentServer } from './setup.js';
 import { UserError } from './user-error.js';
+
+/** A job that migrates has to end, in milliseconds. */
+const JOB_PATIENCE_MS = 60_000;
 
 export async function runApi(config: Config): Promise<void> {
   const databaseUrl = required(config.database.url?.reveal(), 'DATABASE_URL');
@@ -17,7 +21,7 @@ export async function runApi(config: Config): Promise<void> {
   // Loaded here: a worker would carry the whole API for nothing.
   const [{ startApi }] = await Promise.all([
     import('./api.js'),
-    migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema }),
+    upgradeDatabase({ url: databaseUrl, ...patient(config, logger) }),
   ]);
   const api = await startApi({ config, databaseUrl, temporalAddress, logger, masker }).catch(
     (err: unknown) => {
@@ -47,7 +51,7 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
     progress: createProgress(process.stderr),
     signal: stopping.signal,
   });
-  await migrateDatabase(databaseUrl, { allowNewer: config.database.allowNewerSchema });
+  await upgradeDatabase({ url: databaseUrl, signal: stopping.signal, ...patient(config, logger) });
   // Loaded here: the API would carry half of Temporal, and a bundler, for nothing.
   const [{ installTemporalRuntime }, { startWorker }] = await Promise.all([
     import('./temporal-runtime.js'),
@@ -71,10 +75,18 @@ export async function runWorker(config: Config, env: NodeJS.ProcessEnv): Promise
 
 /** Applies what is new in the schema and ends. */
 export async function runMigrations(config: Config): Promise<void> {
-  await migrateDatabase(required(config.database.url?.reveal(), 'DATABASE_URL'), {
-    allowNewer: config.database.allowNewerSchema,
+  await upgradeDatabase({
+    url: required(config.database.url?.reveal(), 'DATABASE_URL'),
+    ...patient(config, createLogger(config.log, { masker: secretsOf(config) })),
+    patienceMs: JOB_PATIENCE_MS,
   });
 }
+
+/** A server waits for its database as long as it takes, and says so. */
+const patient = (config: Config, logger: Logger): Omit<DatabaseUpgrade, 'url'> => ({
+  allowNewer: config.database.allowNewerSchema,
+  onAway: ({ message }) => logger.warn({ reason: message }, 'waiting for the database'),
+});
 
 function required(value: string | null | undefined, name: string): string {
   if (value) return value;

@@ -1,11 +1,14 @@
 import type { Config } from '../config/config.js';
-import { migrateDatabase } from '../db/migrate.js';
 import { startApi } from './api.js';
 import type { Log } from './core.js';
+import { upgradeDatabase } from './database-upgrade.js';
 import { localUrl } from './local-url.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 import type { Service } from './up.js';
 import { startWorker } from './worker.js';
+
+/** How long a database that is not the embedded one may be away, in milliseconds. */
+const DATABASE_PATIENCE_MS = 60_000;
 
 /**
  * What `callboard up` runs on top of its engines, in the order in which it is started: the API first, since sandboxes
@@ -16,8 +19,14 @@ export function productServices(config: Config, { logger, masker }: Log): Servic
   return [
     {
       title: 'API',
-      start: async ({ databaseUrl, temporalAddress }) => {
-        await migrateDatabase(databaseUrl.reveal(), { allowNewer: config.database.allowNewerSchema });
+      start: async ({ databaseUrl, temporalAddress }, signal) => {
+        await upgradeDatabase({
+          url: databaseUrl.reveal(),
+          allowNewer: config.database.allowNewerSchema,
+          onAway: ({ message }) => logger.warn({ reason: message }, 'waiting for the database'),
+          patienceMs: DATABASE_PATIENCE_MS,
+          signal,
+        });
         const api = await startApi({
           config,
           databaseUrl: databaseUrl.reveal(),

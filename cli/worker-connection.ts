@@ -1,7 +1,7 @@
 /** A worker's connection. It brings the whole of Temporal's worker with it, which an API has no use for. */
 import { NativeConnection } from '@temporalio/worker';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { pause } from './pause.js';
 import type { TemporalOptions } from './temporal-connection.js';
 
 const FIRST_WAIT_MS = 50;
@@ -23,7 +23,7 @@ export async function connectWorker(
       return await NativeConnection.connect(options);
     } catch (err) {
       logger.warn({ err, address: options.address }, 'Temporal does not answer yet');
-      await sleep(wait, undefined, { signal });
+      await pause(wait, signal);
     }
   }
 }

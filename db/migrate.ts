@@ -3,8 +3,8 @@ import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
 import { z } from 'zod';
+import { connectDatabase } from './unusable.js';
 
 /** Any constant: all Callboard processes that migrate take this advisory lock. */
 const MIGRATION_LOCK = 7_242_019;
@@ -38,13 +38,13 @@ export class SchemaTooNew extends Error {
  * Brings the database to the schema of this version, forward only, all of it or nothing. Several processes may call it
  * at once: one works, the others wait and find nothing left to do.
  * @throws {SchemaTooNew} when a later version has been here
+ * @throws {DatabaseUnusable} when nobody answers, or lets us in
  */
 export async function migrateDatabase(
   url: string,
   { allowNewer = false, folder = MIGRATIONS }: MigrationOptions = {},
 ): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  await client.connect();
+  const client = await connectDatabase(url);
   try {
     const database = drizzle(client);
     const newest = Math.max(...shippedMigrations(folder).map(({ when }) => when));

@@ -6,7 +6,7 @@ const CODES =
   /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57014|57P0[1234]|53300|08...)$/;
 /** What the driver says without a code. */
 const MESSAGES =
-  /^(timeout exceeded when trying to connect|Connection terminated|Query read timeout|Client has encountered a connection error)/;
+  /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error)/;
 
 /**
  * PostgreSQL cannot be reached. Looks through what wraps the driver's error and through nothing else: a refused
