@@ -8,12 +8,16 @@ export interface ApiTarget {
   key: string | null;
 }
 
-/** One request to the API; anything but 2xx becomes a sentence for the person at the terminal. */
+/**
+ * One request to the API; anything but 2xx becomes a sentence for the person at the terminal.
+ * @param notFound what a 404 means here
+ */
 export async function callApi(
   target: ApiTarget,
   method: string,
   path: string,
   body?: unknown,
+  notFound?: string,
 ): Promise<Response> {
   let response: Response;
   try {
@@ -32,6 +36,7 @@ export async function callApi(
   }
   if (response.ok) return response;
   const text = await response.text();
+  if (response.status === 404 && notFound !== undefined) throw new UserError(notFound);
   if (response.status === 401) {
     throw new UserError(`${target.url} wants a key: set SESSION_API_KEY to the instance's key.`);
   }

@@ -39,6 +39,7 @@ async function list(target: ApiTarget, print: (line: string) => void): Promise<v
 
 async function give(target: ApiTarget, order: SandboxOrder, id: string): Promise<void> {
   const path = `/api/v1/sandboxes/${encodeURIComponent(id)}`;
-  if (order === 'delete') await callApi(target, 'DELETE', path);
-  else await callApi(target, 'POST', `${path}/${order}`, {});
+  const unknown = `There is no sandbox ${id}: ./callboard sandboxes list names those there are.`;
+  if (order === 'delete') await callApi(target, 'DELETE', path, undefined, unknown);
+  else await callApi(target, 'POST', `${path}/${order}`, {}, unknown);
 }

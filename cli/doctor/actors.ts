@@ -38,8 +38,8 @@ async function checkSandboxes({ rows, actors, repair, report }: ActorCheckDeps):
   let sound = 0;
   for await (const sandbox of rows.sandboxes()) {
     const lives = living.delete(sandbox.id);
-    if (isYoung(sandbox)) continue;
     if (sandbox.deletedAt && sandbox.status === 'MISSING') continue;
+    if (isYoung(sandbox) && (sandbox.deletedAt || !lives)) continue;
     if (lives || (await actors.lives(sandbox.id))) {
       sound++;
       continue;

@@ -105,6 +105,17 @@ describe('somebody at a terminal', () => {
     await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 30_000);
   });
 
+  it('says which sandbox there is none of, and finds that each that there is has its actor', async () => {
+    await expect(callboard('sandboxes', 'delete', 'nope')).rejects.toThrow(
+      'callboard: There is no sandbox nope: ./callboard sandboxes list names those there are.',
+    );
+    // What Temporal lists is a moment old.
+    await vi.waitFor(
+      async () => expect(await callboard('doctor')).toContain('sandboxes: 1 have their actors'),
+      { timeout: 60_000, interval: 500 },
+    );
+  });
+
   it('leaves no agent-server behind with Ctrl-C, and goes on with the same sandbox after the next up', async () => {
     expect(agentServersOf(sandbox)).toHaveLength(1);
     await stopUp();
