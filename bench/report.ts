@@ -1,11 +1,16 @@
 import { times } from './beside.js';
 import type { Result } from './measure.js';
 
+/** What the reference work took in the best hours of the machine on which the bars were looked at, in milliseconds. */
+const QUIET_WORK_MS = 34;
+
 /** A result with the load average of the last minute when it had been measured. */
 export interface MeasuredResult extends Result {
   load: number;
   /** Share of the processor time that a hypervisor gave to others meanwhile, from 0 to 1. */
   stolen: number;
+  /** Milliseconds of the reference work (`machine-speed.ts`), before and after. */
+  work: number;
 }
 
 export interface ReportOptions {
@@ -27,7 +32,7 @@ export function reportOf(
     result.value,
     result.met === null ? '–' : result.met ? 'yes' : '**no**',
     result.detail,
-    `${result.load.toFixed(1)}${result.stolen < 0.01 ? '' : `; ${(result.stolen * 100).toFixed(0)} % stolen`}`,
+    surroundings(result),
   ]);
   const theirs = measured ? ['Python 1.11 (this run)', 'ratio'] : ['Python 1.11 (recorded)'];
   const head = ['measure', ...theirs, 'bar', 'measured', 'met', 'range and parts', 'load'];
@@ -35,7 +40,12 @@ export function reportOf(
   const about = measured
     ? ' The Python server was measured in turns; a ratio says how many times better Callboard is, as the median of the pairs.'
     : '';
-  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included; stolen is processor time that this virtual machine was not given.${about}\n\n${lines.join('\n')}\n`;
+  return `Medians of ${runs} runs; ${machine}. Load is the average of the last minute, the measuring itself included; stolen is processor time that this virtual machine was not given; work is what one thread took for the same piece of work before and after (${QUIET_WORK_MS} ms at best on the machine of docs/performance.md).${about}\n\n${lines.join('\n')}\n`;
+}
+
+function surroundings({ load, stolen, work }: MeasuredResult): string {
+  const share = stolen < 0.01 ? [] : [`${(stolen * 100).toFixed(0)} % stolen`];
+  return [load.toFixed(1), ...share, `work ${work.toFixed(0)} ms`].join('; ');
 }
 
 function measuredPython({ beside, python }: Result): [value: string, ratio: string] {

@@ -19,6 +19,7 @@ import setUpEngines from '../tests/support/global-setup.js';
 import type { Product } from '../tests/support/product.js';
 import { startProduct } from '../tests/support/product.js';
 import { startLightSandboxes, type LightSandboxes } from './light-sandboxes.js';
+import { referenceWork } from './machine-speed.js';
 import type { Measure, Surroundings } from './measure.js';
 import { ingest } from './measures/ingest.js';
 import { lean } from './measures/lean.js';
@@ -103,11 +104,13 @@ async function main(): Promise<void> {
       note(`${title} …`);
       const began = performance.now();
       const before = machineTime();
+      const workBefore = referenceWork();
       try {
         const measured = await run(surroundings);
         const [load = 0] = loadavg();
         const stolen = stolenSince(before);
-        results.push(...measured.map((result) => ({ ...result, load, stolen })));
+        const work = (workBefore + referenceWork()) / 2;
+        results.push(...measured.map((result) => ({ ...result, load, stolen, work })));
         note(`${title}: ${((performance.now() - began) / 1_000).toFixed(0)} s`);
       } catch (error) {
         failed.push(name);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { referenceWork } from '../../../bench/machine-speed.js';
 import { machineTime, stolenSince } from '../../../bench/processes.js';
 import { reportOf, type MeasuredResult } from '../../../bench/report.js';
 
@@ -12,6 +13,7 @@ const result = (given: Partial<MeasuredResult>): MeasuredResult => ({
   python: '1.56 s',
   load: 1.25,
   stolen: 0.004,
+  work: 36.2,
   ...given,
 });
 const cellsOf = (line = ''): string[] =>
@@ -39,17 +41,20 @@ describe('The table of the bench', () => {
         measured: '0.5 s',
         met: '**no**',
         'range and parts': '0.4 s – 0.6 s',
-        load: '1.3',
+        load: '1.3; work 36 ms',
       },
     ]);
   });
 
   it('says how much of its time a virtual machine was not given', () => {
-    expect(table([result({ stolen: 0.204 })], false)).toMatchObject([{ load: '1.3; 20 % stolen' }]);
+    expect(table([result({ stolen: 0.204 })], false)).toMatchObject([
+      { load: '1.3; 20 % stolen; work 36 ms' },
+    ]);
     expect(stolenSince({ all: 1_000, stolen: 10 }, { all: 1_400, stolen: 110 })).toBe(0.25);
     const before = machineTime();
     expect(before.all).toBeGreaterThan(before.stolen);
     expect(stolenSince(before, before)).toBe(0);
+    expect(referenceWork()).toBeGreaterThan(0);
   });
 
   it('shows what the Python server took in the same run, and the ratio', () => {
