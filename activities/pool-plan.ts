@@ -2,6 +2,7 @@
 import type { PoolLook, PoolPlan } from '../contract/sandbox-pool.js';
 import type { Host } from '../db/hosts.js';
 import type { Demand, WarmSandbox } from '../db/warm-sandboxes.js';
+import { hasMemory, placesFor, roomsOf } from './pool-rooms.js';
 
 export interface PoolSettings {
   /** Sandboxes kept in any case. */
@@ -30,9 +31,6 @@ export const DEMAND_MS = 10 * 60_000;
 const REFILL_MS = 15_000;
 /** How long the pool lets starts go first, in milliseconds. */
 const COURTESY_MS = 60_000;
-/** What an agent-server takes after its boot, and what is left to everything else, in bytes. */
-const SANDBOX_BYTES = 400 * 1024 ** 2;
-const RESERVE_BYTES = 768 * 1024 ** 2;
 /** Looks when nothing happens, when a boot has to wait, and when something is on its way out, in milliseconds. */
 const LOOK_MS = 60_000;
 const SOON_MS = 2_000;
@@ -85,7 +83,7 @@ export function planPool(settings: PoolSettings, look: PoolLook, view: PoolView)
         ? 'starts that are under way'
         : rooms.length === 0
           ? 'a worker that owns sandboxes'
-          : rooms.every(({ memory }) => memory < SANDBOX_BYTES)
+          : !rooms.some(hasMemory)
             ? 'free memory'
             : undefined;
   const places = waitsFor ? [] : placesFor(missing, rooms);
@@ -103,43 +101,4 @@ export function planPool(settings: PoolSettings, look: PoolLook, view: PoolView)
       ...(waitsFor ? { waitsFor } : {}),
     },
   };
-}
-
-/** What a machine has left for boots. */
-interface Room {
-  hostId: string;
-  /** In bytes. */
-  memory: number;
-  boots: number;
-}
-
-/** What boots on a machine has not taken its memory yet, and what has booted since it told of itself is not in its word. */
-function roomsOf(look: PoolLook, { hosts, sandboxes }: PoolView): Room[] {
-  return hosts.map(({ id: hostId, availableMemory, parallelBoots, seenAt }) => {
-    const here = sandboxes.filter((one) => one.hostId === hostId && !one.retired);
-    const begun = (look.bootingOn ?? []).filter((host) => host === hostId).length;
-    const booting = Math.max(begun, here.filter(({ status }) => status === 'STARTING').length);
-    const unheard = here.filter(({ status, updatedAt }) => status === 'RUNNING' && updatedAt > seenAt).length;
-    return {
-      hostId,
-      memory: availableMemory - RESERVE_BYTES - (booting + unheard) * SANDBOX_BYTES,
-      boots: parallelBoots - booting,
-    };
-  });
-}
-
-/** Where to boot up to so many: each on the machine that has most memory left by then. */
-function placesFor(count: number, rooms: readonly Room[]): string[] {
-  const left = rooms.map((room) => ({ ...room }));
-  const places: string[] = [];
-  while (places.length < count) {
-    const [best] = left
-      .filter(({ memory, boots }) => memory >= SANDBOX_BYTES && boots > 0)
-      .sort((a, b) => b.memory - a.memory);
-    if (!best) break;
-    best.memory -= SANDBOX_BYTES;
-    best.boots--;
-    places.push(best.hostId);
-  }
-  return places;
 }

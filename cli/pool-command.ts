@@ -3,12 +3,14 @@ import type { Config } from '../config/config.js';
 import { defaultSpecId } from '../config/sandbox-spec.js';
 import { sandboxPoolWorkflowId } from '../contract/ids.js';
 import { openDatabase } from '../db/database.js';
+import { Hosts } from '../db/hosts.js';
 import { WarmSandboxes } from '../db/warm-sandboxes.js';
 import { loadMasterKeys } from '../identity/keys.js';
 import { poolDrainSignal, poolFillSignal, poolRecycleSignal, poolStateQuery } from '../workflows/messages.js';
 import type { CommandInput } from './command.js';
 import { temporalClient } from './doctor/doctor.js';
 import { enginesAtHand } from './engines-at-hand.js';
+import { hostLines } from './pool-hosts.js';
 import { UserError } from './user-error.js';
 
 const ORDERS = { recycle: poolRecycleSignal, drain: poolDrainSignal, fill: poolFillSignal } as const;
@@ -18,6 +20,7 @@ const ANSWER_MS = 5_000;
 
 export interface PoolAccess {
   warm: Pick<WarmSandboxes, 'ofSpec'>;
+  hosts: Pick<Hosts, 'known'>;
   client: Pick<Client, 'workflow' | 'withDeadline'>;
   specId: string;
 }
@@ -33,7 +36,7 @@ export async function poolCommand({ positionals, config: read }: CommandInput): 
 
 /** Shows the pool, or gives it an order. */
 export async function runPool(
-  { warm, client, specId }: PoolAccess,
+  { warm, hosts, client, specId }: PoolAccess,
   word: 'list' | PoolOrder,
   print: (line: string) => void,
 ): Promise<void> {
@@ -59,12 +62,18 @@ export async function runPool(
   if (report?.waitsFor !== undefined) print(`It makes none now: it waits for ${report.waitsFor}.`);
   if (failures > 0)
     print(`${failures} boots have failed one after another, the last one because: ${lastFailure ?? ''}`);
-  for (const { id, status, hostId, warmSince, agentServerVersion, retired } of await warm.ofSpec(specId)) {
+  const [sandboxes, machines] = await Promise.all([warm.ofSpec(specId), hosts.known()]);
+  for (const { id, status, hostId, warmSince, agentServerVersion, retired } of sandboxes) {
     const shown = retired ? 'LEAVING' : status;
     print(
       `${id.padEnd(34)} ${shown.padEnd(9)} ${warmSince.toISOString().slice(0, 19)}Z  ${agentServerVersion ?? '-'}  ${hostId ?? '-'}`,
     );
   }
+  const lines = hostLines(machines, sandboxes);
+  print(
+    lines.length > 0 ? 'Machines:' : 'Machines: none, no worker that owns sandboxes has told of its own.',
+  );
+  for (const line of lines) print(line);
 }
 
 const isOrder = (word: string): word is PoolOrder => Object.hasOwn(ORDERS, word);
@@ -85,7 +94,8 @@ async function withPool(config: Config, work: (pool: PoolAccess) => Promise<void
   }
   const database = openDatabase({ url: databaseUrl, maxConnections: 1 });
   try {
-    await work({ warm: new WarmSandboxes(database.database), client, specId: defaultSpecId(config) });
+    const warm = new WarmSandboxes(database.database);
+    await work({ warm, hosts: new Hosts(database.database), client, specId: defaultSpecId(config) });
   } finally {
     await Promise.all([database.close(), client.connection.close()]);
   }

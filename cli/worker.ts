@@ -115,6 +115,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
         // A boot is one core's work: not all of them.
         parallelBoots: Math.max(Math.floor(availableParallelism() / 2), 1),
         availableMemory: () => process.availableMemory(),
+        sandboxBytes: () => host.backend.expectedMemory(),
         logger,
       })
     : null;

@@ -38,6 +38,7 @@ export class ForkServerProcess {
   readonly readiness: Promise<Readiness>;
   private process: ChildProcess | null = null;
   private over = false;
+  private ready = false;
   private lastId = 0;
   private readonly asked = new Map<number, (copy: ForkedProcess | null) => void>();
   private readonly copies = new Map<number, ForkedProcess>();
@@ -63,6 +64,11 @@ export class ForkServerProcess {
       });
       this.process?.stdin?.write(`${JSON.stringify({ id, directory, file })}\n`);
     });
+  }
+
+  /** True while it makes copies. */
+  get isReady(): boolean {
+    return this.ready && !this.over;
   }
 
   /** True once it is of no more use. */
@@ -127,7 +133,10 @@ export class ForkServerProcess {
   }
 
   private hear(answer: Answer): void {
-    if ('ready' in answer) return this.tell({ is: 'ready' });
+    if ('ready' in answer) {
+      this.ready = true;
+      return this.tell({ is: 'ready' });
+    }
     if ('unsuitable' in answer) return this.end(answer.unsuitable, 'unsuitable');
     if ('status' in answer) {
       this.copies.get(answer.pid)?.end(answer.status);

@@ -58,6 +58,11 @@ export class ForkServer {
 
   constructor(private readonly settings: ForkServerSettings) {}
 
+  /** Whether the process that copies are made of is there. It is not before its first use: that one takes as much as a boot. */
+  get isReady(): boolean {
+    return this.server?.process.isReady === true;
+  }
+
   /** A copy that becomes that sandbox's agent-server; null where it has to be started by its command. */
   async launch(request: ForkRequest): Promise<LaunchedProcess | null> {
     const { launch, paths, argv, args, rest } = request;

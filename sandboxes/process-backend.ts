@@ -17,6 +17,7 @@ import type { ProcessTree } from './process-tree.js';
 import { makeDirectories, removeDirectories } from './sandbox-directories.js';
 import { isSandboxId, sandboxPaths } from './sandbox-paths.js';
 import type { SandboxPaths } from './sandbox-paths.js';
+import { BOOTED_SANDBOX_BYTES, FORKED_SANDBOX_BYTES } from './sandbox-memory.js';
 
 /** The part of a logger that is used here; pino's has it. */
 export interface SandboxLogger {
@@ -263,6 +264,7 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     halt: endProcesses,
     destroy,
     logTail: (sandboxId, lines) => tailOf(pathsOf(sandboxId).log, lines),
+    expectedMemory: () => (forks?.isReady === true ? FORKED_SANDBOX_BYTES : BOOTED_SANDBOX_BYTES),
     logSize: (sandboxId) => sizeOf(pathsOf(sandboxId).log),
     async processorTime(_, handle) {
       const identity = identityOf(handle);

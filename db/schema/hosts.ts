@@ -11,6 +11,8 @@ export const hosts = pgTable('hosts', {
   availableMemory: bigint('available_memory', { mode: 'number' }).notNull(),
   /** How many sandboxes may boot there at once beside everything else. */
   parallelBoots: integer('parallel_boots').notNull(),
+  /** What a further sandbox is expected to take of that, in bytes; null where its worker does not say. */
+  sandboxBytes: bigint('sandbox_bytes', { mode: 'number' }),
   /** When it has told so, by the clock of the database. */
   seenAt: time('seen_at').notNull(),
 });

@@ -1,5 +1,7 @@
 import { sql } from 'drizzle-orm';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { beginHostBeat } from '../../cli/host-beat.js';
 import { Hosts } from '../../db/hosts.js';
 import { poolStateQuery } from '../../workflows/messages.js';
 import { openApi, type ApiFixture } from '../support/api-fixture.js';
@@ -23,7 +25,7 @@ describe('a pool over two machines', () => {
   const have = async (memory: Record<'first' | 'second', number>) => {
     for (const [id, availableMemory] of Object.entries(memory)) {
       api.conduct.freeMemory.set(id, availableMemory);
-      await api.pool.hosts.beat({ id, availableMemory, parallelBoots: 4 });
+      await api.pool.hosts.beat({ id, availableMemory, parallelBoots: 4, sandboxBytes: null });
     }
   };
   const placed = async () => (await pool.warm()).map(({ hostId }) => hostId).sort();
@@ -62,17 +64,43 @@ describe('the machines that are there', () => {
     const connection = await openTestDatabase();
     const { database } = connection;
     const hosts = new Hosts(database);
-    await hosts.beat({ id: 'b', availableMemory: 3 * GB, parallelBoots: 1 });
-    await hosts.beat({ id: 'a', availableMemory: 64 * GB, parallelBoots: 8 });
-    await hosts.beat({ id: 'b', availableMemory: 2 * GB, parallelBoots: 2 });
-    expect(await hosts.present()).toMatchObject([
-      { id: 'a', availableMemory: 64 * GB, parallelBoots: 8 },
-      { id: 'b', availableMemory: 2 * GB, parallelBoots: 2 },
-    ]);
+    const one = { id: 'a', availableMemory: 64 * GB, parallelBoots: 8, sandboxBytes: null };
+    const other = { id: 'b', availableMemory: 2 * GB, parallelBoots: 2, sandboxBytes: GB / 4 };
+    await hosts.beat({ id: 'b', availableMemory: 3 * GB, parallelBoots: 1, sandboxBytes: GB / 2 });
+    await hosts.beat(one);
+    await hosts.beat(other);
+    expect(await hosts.present()).toMatchObject([one, other]);
     await database.execute(sql`update hosts set seen_at = now() - interval '1 minute' where id = 'a'`);
     expect((await hosts.present()).map(({ id }) => id)).toEqual(['b']);
+    expect(await hosts.known()).toMatchObject([
+      { ...one, isPresent: false },
+      { ...other, isPresent: true },
+    ]);
     await hosts.leave('b');
     expect(await hosts.present()).toEqual([]);
+    await connection.close();
+  });
+
+  it('say what a sandbox takes there, and when that changes', async () => {
+    const connection = await openTestDatabase();
+    const hosts = new Hosts(connection.database);
+    let sandboxBytes = GB / 2;
+    const beat = await beginHostBeat({
+      hosts,
+      hostId: 'here',
+      parallelBoots: 1,
+      availableMemory: () => 2 * GB,
+      sandboxBytes: () => sandboxBytes,
+      logger: pino({ level: 'silent' }),
+    });
+    expect(await hosts.present()).toMatchObject([{ id: 'here', sandboxBytes: GB / 2 }]);
+    sandboxBytes = GB / 4;
+    await vi.waitFor(
+      async () => expect(await hosts.present()).toMatchObject([{ sandboxBytes: GB / 4 }]),
+      WITHIN,
+    );
+    await beat.stop();
+    expect(await hosts.known()).toEqual([]);
     await connection.close();
   });
 });

@@ -31,6 +31,23 @@ describe('the pool of warm sandboxes', () => {
   });
   afterAll(() => api.close());
 
+  // Before any start: each asks for a look two seconds later, which would open the pool again.
+  it('keeps nothing that was booting when it was told to end', async () => {
+    await pool.clear();
+    api.conduct.held.add('boot');
+    await pool.wake();
+    await vi.waitFor(() => expect(api.conduct.booted).toHaveLength(3), WITHIN);
+    const booting = (await pool.warm()).map(({ id }) => id);
+    await api.pool.actors.close(SPEC);
+    api.conduct.held.clear();
+    await vi.waitFor(
+      async () => expect((await pool.handle().describe()).status.name).toBe('COMPLETED'),
+      WITHIN,
+    );
+    await vi.waitFor(async () => expect(await pool.warm()).toEqual([]), WITHIN);
+    expect(api.conduct.destroyed).toEqual(expect.arrayContaining(booting));
+  });
+
   it('gives a start a sandbox that has booted already, which is its user’s from then on', async () => {
     const warm = await pool.ready(3);
     api.conduct.held.add('boot'); // no other sandbox can come up
@@ -206,22 +223,6 @@ describe('the pool of warm sandboxes', () => {
     await pool.ready(3);
   });
 
-  it('keeps nothing that was booting when it was told to end', async () => {
-    await pool.clear();
-    api.conduct.held.add('boot');
-    await pool.wake();
-    await vi.waitFor(() => expect(api.conduct.booted).toHaveLength(3), WITHIN);
-    const booting = (await pool.warm()).map(({ id }) => id);
-    await api.pool.actors.close(SPEC);
-    api.conduct.held.clear();
-    await vi.waitFor(
-      async () => expect((await pool.handle().describe()).status.name).toBe('COMPLETED'),
-      WITHIN,
-    );
-    await vi.waitFor(async () => expect(await pool.warm()).toEqual([]), WITHIN);
-    expect(api.conduct.destroyed).toEqual(expect.arrayContaining(booting));
-  });
-
   it('goes with the start that took it when that fails', async () => {
     await pool.ready(3);
     api.conduct.failing = 'prepareRepository';
@@ -252,11 +253,13 @@ describe('the pool of warm sandboxes', () => {
 
   it('is shown and given orders on the command line', async () => {
     const warm = await pool.ready(3);
-    const access = { warm: api.pool.warm, client: api.temporal.client, specId: SPEC };
+    const access = { ...api.pool, client: api.temporal.client, specId: SPEC };
     const lines: string[] = [];
     await runPool(access, 'list', (line) => lines.push(line));
     expect(lines[0]).toMatch(/^spec: 3 wanted, \d ready/);
     for (const id of warm) expect(lines.join('\n')).toContain(`${id} `);
+    expect(lines.at(-2)).toBe('Machines:');
+    expect(lines.at(-1)).toMatch(/^\S+ +3 warm {2}65536 MB left at \d{4}-\d\d-\d\dT[\d:]{8}Z$/);
     await runPool(access, 'drain', (line) => lines.push(line));
     expect(lines.at(-1)).toBe('drain: ordered');
     await pool.ready(0);

@@ -12,6 +12,7 @@ import type { AgentServerClient } from '../../agent-server/client.js';
 import { LAUNCH_LINE, type SandboxHandle, type SandboxLaunch } from '../../sandboxes/backend.js';
 import { readStat } from '../../sandboxes/process-identity.js';
 import { processesOf } from '../../sandboxes/process-tree.js';
+import { FORKED_SANDBOX_BYTES } from '../../sandboxes/sandbox-memory.js';
 import { sandboxPaths } from '../../sandboxes/sandbox-paths.js';
 import { createSandboxBench, type SandboxBench } from '../support/real-sandbox.js';
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
@@ -120,6 +121,7 @@ describe('an agent-server that is a copy', () => {
     const parent = await parentOf(one);
     expect(parent).not.toBe(process.pid);
     expect(await parentOf(other)).toBe(parent);
+    expect(bench.backend.expectedMemory()).toBe(FORKED_SANDBOX_BYTES);
     expect((await variablesOf(parent)).join('\n')).not.toContain('CALLBOARD_SANDBOX_ID');
     // That the search can find it, where it is.
     expect(await remembers(one.handle.pid!, one.launch.sessionApiKey)).toBe(true);

@@ -62,6 +62,7 @@ export async function startWorkers(work: Work): Promise<{ stop(): Promise<void> 
         hostId,
         parallelBoots: 4,
         availableMemory: () => work.conduct.freeMemory.get(hostId) ?? 64 * 1024 ** 3,
+        sandboxBytes: () => 400 * 1024 ** 2,
         logger: pino({ level: 'silent' }),
       }),
     ),

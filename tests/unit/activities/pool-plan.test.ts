@@ -25,10 +25,16 @@ const one = (id: string, values: Partial<WarmSandbox> = {}): WarmSandbox => ({
   ...values,
 });
 const MB = 1024 ** 2;
-const host = (id: string, availableMemory = 64 * 1024 * MB, parallelBoots = 2): Host => ({
+const host = (
+  id: string,
+  availableMemory = 64 * 1024 * MB,
+  parallelBoots = 2,
+  sandboxBytes: number | null = null,
+): Host => ({
   id,
   availableMemory,
   parallelBoots,
+  sandboxBytes,
   seenAt: secondsAgo(5),
 });
 const plan = (
@@ -146,6 +152,33 @@ describe('the plan of the pool', () => {
     ]);
     const none = { make: 0, hosts: [], report: { waitsFor: 'free memory' } };
     expect(plan([], { own, view: { hosts: [full] } })).toMatchObject(none);
+  });
+
+  it.each<[string, number | null, number]>([
+    ['those that boot', 400 * MB, 3],
+    ['those that are forked', 220 * MB, 5],
+    ['those of a machine that does not say, which boot', null, 3],
+  ])('counts what a machine says its sandboxes take: %s', (_, sandboxBytes, fits) => {
+    const own = { ...settings, size: 9, max: 9 };
+    const here = host('here', 2_000 * MB, 9, sandboxBytes);
+    expect(plan([], { own, view: { hosts: [here] } }).make).toBe(fits);
+    // What has begun takes as much as what is to begin.
+    const starting = one('a', { status: 'STARTING' });
+    expect(plan([starting], { own, view: { hosts: [here] } }).make).toBe(fits - 1);
+    const edge = 768 * MB + (sandboxBytes ?? 400 * MB);
+    expect(plan([], { own, view: { hosts: [host('here', edge, 9, sandboxBytes)] } }).make).toBe(1);
+    expect(plan([], { own, view: { hosts: [host('here', edge - 1, 9, sandboxBytes)] } })).toMatchObject({
+      make: 0,
+      report: { waitsFor: 'free memory' },
+    });
+  });
+
+  it('goes where memory is left by then, whatever a sandbox takes on each machine', () => {
+    const own = { ...settings, size: 4, max: 4 };
+    const hosts = [host('forks', 2_000 * MB, 9, 220 * MB), host('boots', 2_100 * MB, 9, 400 * MB)];
+    expect(plan([], { own, view: { hosts } }).hosts).toEqual(['boots', 'forks', 'forks', 'boots']);
+    const full = [host('forks', 1_000 * MB, 9, 220 * MB), host('boots', 1_100 * MB, 9, 400 * MB)];
+    expect(plan([], { own, view: { hosts: full } }).hosts).toEqual(['forks']);
   });
 
   it('waits for a machine when none has told of itself', () => {
