@@ -2,8 +2,10 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { sandboxPoolWorkflowId, sandboxWorkflowId } from '../../contract/ids.js';
 import { openDatabase, type DatabaseConnection } from '../../db/database.js';
+import { Hosts } from '../../db/hosts.js';
 import { sandboxes } from '../../db/schema/index.js';
 import { WarmSandboxes, type WarmSandbox } from '../../db/warm-sandboxes.js';
+import { FORKED_SANDBOX_BYTES } from '../../sandboxes/sandbox-memory.js';
 import { runStatus, streamStart, userMessage } from '../support/conversations.js';
 import { STATUSES_OF_A_START } from '../support/fake-phases.js';
 import { startProduct, type Product } from '../support/product.js';
@@ -54,6 +56,11 @@ describe('a worker that keeps a sandbox warm', () => {
     'gives it to a start, which boots nothing, works in it, and finds another one made in its place',
     async () => {
       const first = await ready();
+      // The first was forked, so that its machine has room for more of them.
+      await vi.waitFor(async () => {
+        const machines = await new Hosts(database.database).present();
+        expect(machines).toMatchObject([{ id: first.hostId, sandboxBytes: FORKED_SANDBOX_BYTES }]);
+      }, WITHIN);
       const boots = () => product.worker.output.split('\n').filter((line) => line.includes('"bootMs"'));
       const before = boots();
       const listed = await product.call<{ items: unknown[] }>('GET', '/api/v1/sandboxes/search');
