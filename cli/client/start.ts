@@ -1,4 +1,5 @@
 import { createAgentServerClient } from '../../agent-server/client.js';
+import { AgentServerError } from '../../agent-server/errors.js';
 import { eventStream } from '../../agent-server/event-stream.js';
 import type { AppConversation } from '../../contract/conversation.js';
 import { dashedId } from '../../contract/ids.js';
@@ -20,6 +21,9 @@ export interface StartOptions {
   signal: AbortSignal;
 }
 
+const NO_MODEL =
+  '  ! No key of a model is set, so the agent may get no answer: set LLM_MODEL and LLM_API_KEY before ./callboard up, or in the settings.\n';
+
 /** Statuses in which nothing more will come without a person. */
 const RESTING = new Set(['finished', 'error', 'stuck', 'paused', 'waiting_for_confirmation']);
 
@@ -36,7 +40,25 @@ export async function runStart(options: StartOptions): Promise<number> {
   const conversation = await readConversation(options.target, task.app_conversation_id ?? '');
   print(`\n  conversation  ${conversation.id}\n  sandbox       ${conversation.sandbox_id}\n`);
   if (options.message === null) return 0;
-  return followEvents(options, conversation);
+  if (await hasNoModel(options.target)) print(NO_MODEL);
+  try {
+    return await followEvents(options, conversation);
+  } catch (err) {
+    if (!(err instanceof AgentServerError)) throw err;
+    throw new UserError(
+      `The events of the conversation can no longer be followed (${err.detail}); it goes on without us: GET ${options.target.url}/api/v1/conversation/${conversation.id}/events/search tells how.`,
+    );
+  }
+}
+
+/** Neither a key nor a server of one's own: the agent is likely to try for minutes, and to fail. */
+async function hasNoModel(target: ApiTarget): Promise<boolean> {
+  const response = await callApi(target, 'GET', '/api/v1/settings');
+  const { llm_api_key_set: hasKey, agent_settings: agent } = (await response.json()) as {
+    llm_api_key_set?: boolean;
+    agent_settings?: { llm?: { base_url?: string | null } };
+  };
+  return hasKey === false && !agent?.llm?.base_url;
 }
 
 async function followStart(options: StartOptions): Promise<StartTask> {
