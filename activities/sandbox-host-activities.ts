@@ -123,7 +123,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     ]);
     const port = (await find(sandboxId))?.port ?? (await leasePort(sandboxId, refused));
     const launchedAt = Date.now();
-    const handle = await backend.launch({
+    const launch = {
       sandboxId,
       specId: row.specId,
       port,
@@ -132,7 +132,9 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       webhookBaseUrl: deps.webhookBaseUrl,
       environment: deps.environment,
       isAhead: row.warmSince !== null,
-    });
+    };
+    // What it is to be a copy of may be importing still, or not answer: longer than a boot may be silent.
+    const handle = await beating(() => backend.launch(launch));
     await sandboxes.recordHandle(sandboxId, { handle: { ...handle } });
     heartbeat({ phase: 'booting', port: handle.port });
     await awaitReady({
@@ -177,7 +179,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       const row = await rowOf(sandboxId);
       const owner = await sandboxes.claimHost(sandboxId, hostId);
       if (owner !== hostId) return { outcome: 'elsewhere', hostId: owner };
-      await prepareLaunch(row, options);
+      await beating(() => prepareLaunch(row, options));
       const refused = new Set<number>();
       for (let attempt = 1; ; attempt++) {
         try {
