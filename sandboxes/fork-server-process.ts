@@ -28,7 +28,17 @@ export interface ForkServerStart {
 }
 
 type Answer =
-  { ready: true } | { unsuitable: string } | { id: number; pid: number } | { pid: number; status: number };
+  | { ready: true }
+  | { unsuitable: string }
+  | { id: number; pid: number }
+  | { id: number; refused: string }
+  | { pid: number; status: number };
+
+/** Somebody who waits for a copy. */
+interface Asking {
+  resolve: (copy: ForkedProcess | null) => void;
+  reject: (error: Error) => void;
+}
 
 /** `unsuitable`: this agent-server cannot be copied, today or tomorrow; `failed`: something else came in between. */
 export type Readiness = { is: 'ready' } | { is: 'unsuitable' | 'failed'; reason: string };
@@ -36,34 +46,43 @@ export type Readiness = { is: 'ready' } | { is: 'unsuitable' | 'failed'; reason:
 export class ForkServerProcess {
   /** Told once. */
   readonly readiness: Promise<Readiness>;
+  /** Why it is of no more use, once it is not; null when it was closed. */
+  readonly ending: Promise<string | null>;
   private process: ChildProcess | null = null;
   private over = false;
   private ready = false;
   private lastId = 0;
-  private readonly asked = new Map<number, (copy: ForkedProcess | null) => void>();
+  private readonly asked = new Map<number, Asking>();
   private readonly copies = new Map<number, ForkedProcess>();
   private tell: (readiness: Readiness) => void = () => undefined;
+  private tellEnd: (reason: string | null) => void = () => undefined;
 
   constructor(private readonly start: ForkServerStart) {
     this.readiness = new Promise((resolve) => (this.tell = resolve));
+    this.ending = new Promise((resolve) => (this.tellEnd = resolve));
     void this.begin().catch((error: unknown) => this.end(String(error)));
   }
 
   /**
-   * Makes a copy, which works in that directory, and reads what it has to become from that file, which it removes.
-   * @returns null when none could be made; the process is of no more use then
+   * Makes a copy, which works in that directory, and reads what it has to become from that file, which it removes. A copy
+   * that is made too late, by a process that was stopped for instance, does not become anything.
+   * @returns null when this process is of no more use
+   * @throws when the system made no copy this time
    */
   async fork(directory: string, file: string): Promise<ForkedProcess | null> {
     if ((await this.readiness).is !== 'ready' || this.over) return null;
     const id = ++this.lastId;
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.end('it makes no copies any more'), FORK_MS);
-      this.asked.set(id, (copy) => {
-        clearTimeout(timer);
-        resolve(copy);
+    // The clock is the same one in all processes of the machine.
+    const until = (Number(process.hrtime.bigint()) / 1e6 + FORK_MS) / 1000;
+    const timer = setTimeout(() => this.end(`it made no copy within ${FORK_MS / 1000} s`), FORK_MS);
+    try {
+      return await new Promise((resolve, reject) => {
+        this.asked.set(id, { resolve, reject });
+        this.process?.stdin?.write(`${JSON.stringify({ id, directory, file, until })}\n`);
       });
-      this.process?.stdin?.write(`${JSON.stringify({ id, directory, file })}\n`);
-    });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** True while it makes copies. */
@@ -78,6 +97,7 @@ export class ForkServerProcess {
 
   /** Ends it; copies go on, and nothing is heard of their ends any more. */
   close(): void {
+    this.tellEnd(null);
     this.end('it was closed');
   }
 
@@ -143,17 +163,20 @@ export class ForkServerProcess {
       this.copies.delete(answer.pid);
       return;
     }
+    const asking = this.asked.get(answer.id);
+    this.asked.delete(answer.id);
+    if ('refused' in answer) return asking?.reject(new Error(answer.refused));
     const copy = new ForkedProcess(answer.pid);
     this.copies.set(answer.pid, copy);
-    this.asked.get(answer.id)?.(copy);
-    this.asked.delete(answer.id);
+    asking?.resolve(copy);
   }
 
   private end(reason: string, is: 'unsuitable' | 'failed' = 'failed'): void {
     if (this.over) return;
     this.over = true;
     this.tell({ is, reason });
-    for (const answer of this.asked.values()) answer(null);
+    this.tellEnd(reason);
+    for (const { resolve } of this.asked.values()) resolve(null);
     this.asked.clear();
     this.process?.kill('SIGKILL');
   }

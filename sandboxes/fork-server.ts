@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FORK_SERVER_MODULE, startupArguments, WARM_UP } from './agent-server-startup.js';
 import { LAUNCH_LINE, type SandboxLaunch } from './backend.js';
 import { ForkServerProcess, type ForkServerStart, type Readiness } from './fork-server-process.js';
@@ -24,16 +25,20 @@ const DIRECTORY = '.fork-server';
 const AFTER_BOOT_MS = 15_000;
 /** One that ends is replaced, so many milliseconds after its beginning at the earliest. */
 const REPLACED_AFTER_MS = 60_000;
+/** How long after its beginning somebody who waits for a sandbox waits for it, in milliseconds: that has booted by then. */
+const AWAITED_MS = 20_000;
 /** How often in a row it, or a copy, may fail before that is given up for this worker. */
 const TRIES = 3;
 /** A copy that fails within so many milliseconds may speak against copies, not against the agent. */
 const EARLY_MS = 10_000;
+const NOT_FORKED = 'an agent-server could not be forked';
 
 export interface ForkServerSettings {
   /** Parent of the sandboxes' directories. */
   directory: string;
   logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
   afterBootMs?: number;
+  awaitedMs?: number;
 }
 
 /** One sandbox to start. */
@@ -80,7 +85,9 @@ export class ForkServer {
     };
     const server = this.serverOf(key, start, launch.isAhead === true);
     if (server === null) return null;
-    if ((await server.readiness).is !== 'ready') return null;
+    const { awaitedMs = AWAITED_MS } = this.settings;
+    const patience = launch.isAhead === true ? null : (this.server?.begun ?? 0) + awaitedMs - Date.now();
+    if (!(await isReady(server, patience))) return null;
     // One of its own: another attempt for the same sandbox may be under way.
     const file = join(paths.directory, `.launch-${randomUUID()}.json`);
     const become = {
@@ -92,7 +99,10 @@ export class ForkServer {
       rest,
     };
     await writeFile(file, JSON.stringify(become), { mode: 0o600 });
-    const copy = await server.fork(paths.directory, file);
+    const copy = await server.fork(paths.directory, file).catch((err: unknown) => {
+      this.settings.logger.warn({ err, sandboxId: launch.sandboxId }, NOT_FORKED);
+      return null;
+    });
     if (copy === null) await rm(file, { force: true });
     else this.watch(copy, key, launch.sandboxId);
     return copy;
@@ -114,7 +124,7 @@ export class ForkServer {
 
   private fail(key: string, reason: string): void {
     const { logger } = this.settings;
-    if (++this.failures < TRIES) return logger.warn({ reason }, 'an agent-server could not be forked');
+    if (++this.failures < TRIES) return logger.warn({ reason }, NOT_FORKED);
     this.distrust(key, reason);
   }
 
@@ -139,7 +149,7 @@ export class ForkServer {
         environment: { ...start.environment, [WARM_UP]: '1' },
       });
       this.server = { key, process, begun: Date.now() };
-      void process.readiness.then((readiness) => this.note(readiness, key, Date.now() - now));
+      void process.readiness.then((readiness) => this.note(process, readiness, key, Date.now() - now));
       return process;
     };
     if (isAhead) return begin();
@@ -148,13 +158,23 @@ export class ForkServer {
     return null;
   }
 
-  private note(readiness: Readiness, key: string, milliseconds: number): void {
+  private note(process: ForkServerProcess, readiness: Readiness, key: string, milliseconds: number): void {
     if (readiness.is === 'ready') {
       this.settings.logger.info({ milliseconds }, 'agent-servers are forked from now on');
+      void process.ending.then((reason) => {
+        if (reason !== null) this.fail(key, reason);
+      });
     } else if (readiness.is === 'unsuitable') {
       this.distrust(key, readiness.reason);
     } else if (!this.distrusted.has(key)) {
       this.fail(key, readiness.reason);
     }
   }
+}
+
+/** Waits so many milliseconds at most, or without limit. */
+async function isReady(server: ForkServerProcess, patience: number | null): Promise<boolean> {
+  const ready = server.readiness.then(({ is }) => is === 'ready');
+  if (patience === null) return ready;
+  return Promise.race([ready, sleep(Math.max(patience, 0), false, { ref: false })]);
 }

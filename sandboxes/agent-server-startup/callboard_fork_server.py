@@ -6,16 +6,21 @@ and the copy becomes the agent-server of one sandbox, as if it had been started 
 session, a directory, an environment and with a log of its own, holding the lock of its sandbox. What the two ways to
 start have to do alike is in `process-launch.ts`, whose shell does it for commands; a change there is a change here.
 
-    standard input   {"id": 1, "directory": "…", "file": "…"}, one a line; its end is the end of this process, not of its copies
-    descriptor 3     {"ready": true} or {"unsuitable": "why"}, then {"id": 1, "pid": 2} and {"pid": 2, "status": 0}
+    standard input   {"id": 1, "directory": "…", "file": "…", "until": 3.5}, one a line; its end is the end of this process, not of
+                     its copies
+    descriptor 3     {"ready": true} or {"unsuitable": "why"}, then {"id": 1, "pid": 2} or {"id": 1, "refused": "why"}, and
+                     {"pid": 2, "status": 0}
 
 What is secret is in a file of the sandbox's directory, which the copy reads and removes: nothing of a sandbox ever is in the
-process from which the next one is made.
+process from which the next one is made. Whoever removes the file withdraws the request. A copy that has not got the lock of
+its sandbox by `until`, seconds of the monotonic clock, comes too late, whatever has held it up: others have begun to start that
+sandbox in another way, and perhaps ended it since.
 """
 
 import ctypes
 import fcntl
 import gc
+import glob
 import importlib
 import json
 import os
@@ -27,8 +32,10 @@ import time
 ANSWERS = 3
 CONFIGURATION = 8
 LOCK = 9
-# Exit code of a copy when another one holds the lock (EX_TEMPFAIL), as the shell has it.
+# Exit code of a copy when another one holds the lock (EX_TEMPFAIL), as the shell has it, or is about to.
 LOCK_HELD = 75
+# Of prctl(2): the signal that a process gets when its parent ends.
+PR_SET_PDEATHSIG = 1
 # Of this process: what Callboard tells it by the environment.
 SETTINGS = "CALLBOARD_FORK_SERVER"
 # Nothing: it only makes place for the environments that the copies show.
@@ -38,6 +45,8 @@ ROOM = "CALLBOARD_FORK_SERVER_ROOM"
 def serve():
     """Returns in a copy only, with what it has to become."""
     began = (time.time(), time.monotonic())
+    # The end of standard input is not noticed by one that is stopped. Copies do not inherit this.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     pristine = importlib.import_module("callboard_pristine")
     settings = json.loads(os.environ.pop(SETTINGS))
     tracer = pristine.Tracer(settings["tracer"], settings["home"])
@@ -92,13 +101,17 @@ def make_copies():
         *lines, rest = (rest + read).split(b"\n")
         for line in lines:
             request = json.loads(line)
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no memory, or no more processes: perhaps there are later
+                answer({"id": request["id"], "refused": str(error)})
+                continue
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for descriptor in (heard, hear, ANSWERS):
                     os.close(descriptor)
-                return read_request(request["directory"], request["file"])
+                return read_request(**request)
             answer({"id": request["id"], "pid": pid})
 
 
@@ -149,11 +162,15 @@ def configure(configuration):
     os.close(file)
 
 
-def read_request(directory, name):
-    with open(name, encoding="utf-8") as file:
-        request = json.load(file)
-    os.unlink(name)
-    return {**request, "directory": directory}
+def read_request(file, **request):
+    try:
+        with open(file, encoding="utf-8") as text:
+            wanted = json.load(text)
+        # Of those who want it removed, one succeeds.
+        os.unlink(file)
+    except FileNotFoundError:
+        os._exit(LOCK_HELD)
+    return {**wanted, **request}
 
 
 def become(request, log_limit):
@@ -167,6 +184,9 @@ def become(request, log_limit):
     os.environ.update(variables)
     show(variables, [*sys.orig_argv[:3], *request["arguments"]], request["mark"])
     hold(os.path.join(directory, "lock"))
+    if time.monotonic() > request["until"]:
+        os._exit(LOCK_HELD)
+    withdraw_others(directory)
     write_log_to(os.path.join(directory, "agent-server.log"), log_limit)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     print(f"{request['line']} at {now}, pid {os.getpid()}", flush=True)
@@ -218,6 +238,15 @@ def hold(name):
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os._exit(LOCK_HELD)
+
+
+def withdraw_others(directory):
+    """Requests that came second, and those that nobody read: they hold secrets."""
+    for name in glob.glob(".launch-*.json", root_dir=directory):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except FileNotFoundError:
+            continue  # read in this moment, by a copy that does not get the lock
 
 
 def write_log_to(name, limit):

@@ -1,15 +1,17 @@
 /**
  * A program that launches one sandbox, for tests that kill it while it does. Its argument is JSON:
- * `{ root, command, launch, forkAgentServers }`. Prints `launching` before, and the handle after.
+ * `{ root, command, launch, next, forkAgentServers }`. Prints `launching` before, and the handle after. Launches `next`, if there
+ * is one, when it is sent SIGUSR2.
  */
 import { join } from 'node:path';
 import type { SandboxLaunch } from '../../sandboxes/backend.js';
 import { createProcessBackend } from '../../sandboxes/process-backend.js';
 
-const { root, command, launch, forkAgentServers } = JSON.parse(process.argv[2] ?? '') as {
+const { root, command, launch, next, forkAgentServers } = JSON.parse(process.argv[2] ?? '') as {
   root: string;
   command: string;
   launch: SandboxLaunch;
+  next?: SandboxLaunch;
   forkAgentServers?: boolean;
 };
 const backend = createProcessBackend({
@@ -18,6 +20,9 @@ const backend = createProcessBackend({
   address: '127.0.0.1',
   logger: { info: () => undefined, warn: () => undefined },
   ...(forkAgentServers === undefined ? {} : { forkAgentServers }),
+});
+process.on('SIGUSR2', () => {
+  if (next) void backend.launch(next);
 });
 process.stdout.write('launching\n');
 const handle = await backend.launch(launch);
