@@ -9,19 +9,17 @@ export interface ApiTarget {
 }
 
 /**
- * One request to the API; anything but 2xx becomes a sentence for the person at the terminal.
- * @param notFound what a 404 means here
+ * One request to the API; whatever it answers.
+ * @throws {UserError} when nobody answers
  */
-export async function callApi(
+export async function askApi(
   target: ApiTarget,
   method: string,
   path: string,
   body?: unknown,
-  notFound?: string,
 ): Promise<Response> {
-  let response: Response;
   try {
-    response = await fetch(`${target.url}${path}`, {
+    return await fetch(`${target.url}${path}`, {
       method,
       headers: {
         ...(target.key ? { authorization: `Bearer ${target.key}` } : {}),
@@ -34,6 +32,20 @@ export async function callApi(
       `Nothing answers at ${target.url}: start it with ./callboard up, or name another instance with --url.`,
     );
   }
+}
+
+/**
+ * One request to the API; anything but 2xx becomes a sentence for the person at the terminal.
+ * @param notFound what a 404 means here
+ */
+export async function callApi(
+  target: ApiTarget,
+  method: string,
+  path: string,
+  body?: unknown,
+  notFound?: string,
+): Promise<Response> {
+  const response = await askApi(target, method, path, body);
   if (response.ok) return response;
   const text = await response.text();
   if (response.status === 404 && notFound !== undefined) throw new UserError(notFound);

@@ -5,7 +5,7 @@ import type { AppConversation } from '../../contract/conversation.js';
 import { dashedId } from '../../contract/ids.js';
 import { isTerminal, type StartTask } from '../../contract/start-task.js';
 import { UserError } from '../user-error.js';
-import { callApi, type ApiTarget } from './api-client.js';
+import { askApi, callApi, type ApiTarget } from './api-client.js';
 import { eventLine, executionStatusOf } from './event-line.js';
 import { startTasksOf } from './start-stream.js';
 
@@ -53,7 +53,9 @@ export async function runStart(options: StartOptions): Promise<number> {
 
 /** Neither a key nor a server of one's own: the agent is likely to try for minutes, and to fail. */
 async function hasNoModel(target: ApiTarget): Promise<boolean> {
-  const response = await callApi(target, 'GET', '/api/v1/settings');
+  const response = await askApi(target, 'GET', '/api/v1/settings');
+  if (response.status === 404) return true; // nobody has set anything, the instance included
+  if (!response.ok) return false; // who may start but not read settings is told nothing
   const { llm_api_key_set: hasKey, agent_settings: agent } = (await response.json()) as {
     llm_api_key_set?: boolean;
     agent_settings?: { llm?: { base_url?: string | null } };

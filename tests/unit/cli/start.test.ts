@@ -68,12 +68,21 @@ describe('callboard start', () => {
   }, 60_000);
 
   it.each([
-    ['there is neither a key nor a server of one’s own', { base_url: null }, true],
-    ['a server of one’s own needs no key', { base_url: 'http://127.0.0.1:11434' }, false],
+    [
+      'there is neither a key nor a server of one’s own',
+      { llm_api_key_set: false, agent_settings: { llm: { base_url: null } } },
+      true,
+    ],
+    [
+      'a server of one’s own needs no key',
+      { llm_api_key_set: false, agent_settings: { llm: { base_url: 'http://127.0.0.1:11434' } } },
+      false,
+    ],
+    ['there are no settings at all', undefined, true],
   ])(
     'tells that the agent may get no answer, where %s',
-    async (_, llm, told) => {
-      answers['GET /api/v1/settings'] = { llm_api_key_set: false, agent_settings: { llm } };
+    async (_, settings, told) => {
+      answers['GET /api/v1/settings'] = settings;
       const { printed } = await start('Hi');
       expect(printed.includes('No key of a model is set')).toBe(told);
     },
