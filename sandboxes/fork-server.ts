@@ -22,7 +22,7 @@ import type { SandboxPaths } from './sandbox-paths.js';
 /** Of its own, below that of the sandboxes; not the name of one. */
 const DIRECTORY = '.fork-server';
 /** How long after a boot that somebody waits for it is begun, in milliseconds: it would take processor time from that one. */
-const AFTER_BOOT_MS = 15_000;
+const AFTER_BOOT_MS = 10_000;
 /** One that ends is replaced, so many milliseconds after its beginning at the earliest. */
 const REPLACED_AFTER_MS = 60_000;
 /** How long after its beginning somebody who waits for a sandbox waits for it, in milliseconds: that has booted by then. */
@@ -38,6 +38,8 @@ export interface ForkServerSettings {
   directory: string;
   logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
   afterBootMs?: number;
+  /** Has the first launch wait until it can be forked as well, if it is one ahead. */
+  forksFirst?: boolean | undefined;
   awaitedMs?: number;
 }
 
@@ -152,8 +154,10 @@ export class ForkServer {
       void process.readiness.then((readiness) => this.note(process, readiness, key, Date.now() - now));
       return process;
     };
-    if (isAhead) return begin();
-    // Somebody waits for this boot: it has the processor to itself.
+    // Who starts something right after this worker was started is served soonest by a boot, so the first one is; and what
+    // somebody waits for has the processor to itself.
+    const isFirst = this.server === null && this.timer === null;
+    if (isAhead && (!isFirst || this.settings.forksFirst)) return begin();
     this.timer ??= setTimeout(begin, this.settings.afterBootMs ?? AFTER_BOOT_MS).unref();
     return null;
   }

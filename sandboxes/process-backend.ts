@@ -35,6 +35,8 @@ export interface ProcessBackendSettings {
   logger: SandboxLogger;
   /** Whether agent-servers that our installer has made are copies of one process (`fork-server.ts`); not if left out. */
   forkAgentServers?: boolean;
+  /** Has the first sandbox wait until it can be forked, too, which takes longer than its boot. */
+  forksFirst?: boolean;
   /** How long a started process may take to make itself known; 10 s if left out. */
   startGraceMs?: number;
   /** How long an agent-server may take to end by itself before it is killed; 5 s if left out. */
@@ -58,7 +60,9 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
   const ours = new Map<string, Promise<number | null>>();
   const pathsOf = (sandboxId: string) => sandboxPaths(rootDirectory, sandboxId);
   const forks =
-    settings.forkAgentServers === true ? new ForkServer({ directory: rootDirectory, logger }) : null;
+    settings.forkAgentServers === true
+      ? new ForkServer({ directory: rootDirectory, logger, forksFirst: settings.forksFirst })
+      : null;
 
   async function find(sandboxId: string): Promise<SandboxHandle | null> {
     const record = await readRecord(pathsOf(sandboxId));

@@ -43,12 +43,13 @@ afterEach(async () => {
   for (const { sandboxId } of launched) await backend.destroy(sandboxId, null);
 });
 
-const create = (forkAgentServers: boolean): SandboxBackend =>
+const create = (forkAgentServers: boolean, forksFirst = true): SandboxBackend =>
   createProcessBackend({
     rootDirectory: join(root, 'sandboxes'),
     command,
     address: '127.0.0.1',
     forkAgentServers,
+    forksFirst,
     stopGraceMs: 1_000,
     logger: {
       info: () => undefined,
@@ -101,6 +102,22 @@ const awaitStopped = (pid: number) =>
 
 const awaitEnd = (pid: number) =>
   vi.waitFor(async () => expect((await readStat(pid))?.state ?? 'Z').toBe('Z'), WITHIN);
+
+describe('a fork server that is not there yet', () => {
+  it('is not waited for by the first sandbox of a worker, and makes the next one that nobody waits for', async () => {
+    const fresh = create(true, false);
+    const launches = [await aLaunch(), await aLaunch()];
+    const parents: number[] = [];
+    for (const launch of launches) {
+      const handle = await fresh.launch(launch);
+      await expectOne(launch, handle);
+      parents.push(await parentOf(handle));
+    }
+    expect(parents[0]).toBe(process.pid);
+    expect(parents[1]).not.toBe(process.pid);
+    process.kill(parents[1]!, 'SIGKILL');
+  });
+});
 
 describe('a fork server that is stopped', () => {
   it('is given up by the launches that wait for it, which boot, and not waited for again', async () => {
@@ -165,7 +182,7 @@ describe('a fork server that imports for long', () => {
     await writeFile(flag, '');
     const directory = join(root, randomUUID());
     const logger = { info: () => undefined, warn: () => undefined };
-    const forks = new ForkServer({ directory, logger, awaitedMs: 100 });
+    const forks = new ForkServer({ directory, logger, awaitedMs: 100, forksFirst: true });
     const launchOf = async (isAhead: boolean) => {
       const launch = await aLaunch(isAhead, { [IMPORTS_WHILE]: flag });
       const paths = pathsOf(launch);

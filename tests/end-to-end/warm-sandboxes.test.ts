@@ -56,11 +56,6 @@ describe('a worker that keeps a sandbox warm', () => {
     'gives it to a start, which boots nothing, works in it, and finds another one made in its place',
     async () => {
       const first = await ready();
-      // The first was forked, so that its machine has room for more of them.
-      await vi.waitFor(async () => {
-        const machines = await new Hosts(database.database).present();
-        expect(machines).toMatchObject([{ id: first.hostId, sandboxBytes: FORKED_SANDBOX_BYTES }]);
-      }, WITHIN);
       const boots = () => product.worker.output.split('\n').filter((line) => line.includes('"bootMs"'));
       const before = boots();
       const listed = await product.call<{ items: unknown[] }>('GET', '/api/v1/sandboxes/search');
@@ -81,6 +76,11 @@ describe('a worker that keeps a sandbox warm', () => {
 
       const second = await ready();
       expect(second.id).not.toBe(first.id);
+      // It was forked, so that its machine has room for more of them.
+      await vi.waitFor(async () => {
+        const machines = await new Hosts(database.database).present();
+        expect(machines).toMatchObject([{ id: second.hostId, sandboxBytes: FORKED_SANDBOX_BYTES }]);
+      }, WITHIN);
       const [mine] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, first.id));
       const [next] = await database.database.select().from(sandboxes).where(eq(sandboxes.id, second.id));
       expect(next!.sessionApiKeyHash).not.toBe(mine!.sessionApiKeyHash);

@@ -19,7 +19,7 @@ const backend = createProcessBackend({
   command,
   address: '127.0.0.1',
   logger: { info: () => undefined, warn: () => undefined },
-  ...(forkAgentServers === undefined ? {} : { forkAgentServers }),
+  ...(forkAgentServers === undefined ? {} : { forkAgentServers, forksFirst: true }),
 });
 process.on('SIGUSR2', () => {
   if (next) void backend.launch(next);

@@ -39,6 +39,7 @@ export async function createSandboxBench(forkAgentServers = false): Promise<Sand
       command: other,
       address: ADDRESS,
       forkAgentServers,
+      forksFirst: forkAgentServers,
       logger: { info: () => undefined, warn: () => undefined },
     });
   const backend = anotherBackend();

@@ -39,6 +39,7 @@ const open = (command: string, forkAgentServers = true): SandboxBackend =>
     command,
     address: '127.0.0.1',
     forkAgentServers,
+    forksFirst: true,
     stopGraceMs: 1_000,
     logger: { info: () => undefined, warn: () => undefined },
   });
