@@ -60,6 +60,7 @@ const environment = await TestWorkflowEnvironment.createFromExistingServer({
 });
 const workflowBundle = await bundleWorkflows();
 const host = new FakeHost('recorded-host');
+host.idlenessOfBoot = { state: 'wait', waitMs: 600_000 };
 const phases = new FakePhases();
 const conversation = new FakeConversation();
 const counted = () => Promise.resolve({ repaired: 1 });
