@@ -148,6 +148,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
     });
     deps.log.info({ sandboxId, bootMs: Date.now() - launchedAt }, 'agent-server answers');
+    backend.hasAnswered?.(sandboxId);
     // On a crowded machine a fresh agent-server takes longer to tell than a boot may be silent.
     const { version, usableTools } = await beating(() => handshake(row, handle.url, sessionApiKey));
     await sandboxes.setStatus(sandboxId, 'RUNNING', {

@@ -86,6 +86,8 @@ export interface SandboxBackend {
   logSize(sandboxId: string): Promise<number>;
   /** Processor time it has used so far, in milliseconds, where that is cheap to know: progress as well. */
   processorTime?(sandboxId: string, handle: SandboxHandle): Promise<number>;
+  /** Told when the agent-server of a launch answers: what would have taken processor time from its boot may be done now. */
+  hasAnswered?(sandboxId: string): void;
   /** What a sandbox that is launched now is expected to take of the host's memory, in bytes, with a conversation in it. */
   expectedMemory(): number;
   /** Ids of all sandboxes of which this host holds anything (directory, process, container). */

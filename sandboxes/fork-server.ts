@@ -21,8 +21,13 @@ import type { SandboxPaths } from './sandbox-paths.js';
 
 /** Of its own, below that of the sandboxes; not the name of one. */
 const DIRECTORY = '.fork-server';
-/** How long after a boot that somebody waits for it is begun, in milliseconds: it would take processor time from that one. */
-const AFTER_BOOT_MS = 10_000;
+/**
+ * How long after the first agent-server has answered it is begun, in milliseconds: until then, and for the conversation that
+ * begins in that one, somebody waits, from whom it would take processor time.
+ */
+const AFTER_ANSWER_MS = 5_000;
+/** How long after a launch it is begun at the latest, in milliseconds: where none ever answers, for instance. */
+const AFTER_LAUNCH_MS = 120_000;
 /** One that ends is replaced, so many milliseconds after its beginning at the earliest. */
 const REPLACED_AFTER_MS = 60_000;
 /** How long after its beginning somebody who waits for a sandbox waits for it, in milliseconds: that has booted by then. */
@@ -37,7 +42,7 @@ export interface ForkServerSettings {
   /** Parent of the sandboxes' directories. */
   directory: string;
   logger: { info(fields: object, message: string): void; warn(fields: object, message: string): void };
-  afterBootMs?: number;
+  afterAnswerMs?: number;
   /** Has the first launch wait until it can be forked as well, if it is one ahead. */
   forksFirst?: boolean | undefined;
   awaitedMs?: number;
@@ -61,9 +66,19 @@ export class ForkServer {
   /** Sandboxes whose copy has failed: started by their command the next time. */
   private readonly failed = new Set<string>();
   private timer: NodeJS.Timeout | null = null;
+  /** What the timer does, until the first answer has brought it forward. */
+  private begin: (() => void) | null = null;
   private failures = 0;
 
   constructor(private readonly settings: ForkServerSettings) {}
+
+  /** An agent-server that somebody may have waited for answers. */
+  hasAnswered(): void {
+    if (this.timer === null || this.begin === null) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.begin, this.settings.afterAnswerMs ?? AFTER_ANSWER_MS).unref();
+    this.begin = null; // further answers, however many, do not put it off
+  }
 
   /** Whether the process that copies are made of is there. It is not before its first use: that one takes as much as a boot. */
   get isReady(): boolean {
@@ -150,15 +165,19 @@ export class ForkServer {
         ...start,
         environment: { ...start.environment, [WARM_UP]: '1' },
       });
-      this.server = { key, process, begun: Date.now() };
-      void process.readiness.then((readiness) => this.note(process, readiness, key, Date.now() - now));
+      const begun = Date.now();
+      this.server = { key, process, begun };
+      void process.readiness.then((readiness) => this.note(process, readiness, key, Date.now() - begun));
       return process;
     };
     // Who starts something right after this worker was started is served soonest by a boot, so the first one is; and what
     // somebody waits for has the processor to itself.
     const isFirst = this.server === null && this.timer === null;
     if (isAhead && (!isFirst || this.settings.forksFirst)) return begin();
-    this.timer ??= setTimeout(begin, this.settings.afterBootMs ?? AFTER_BOOT_MS).unref();
+    if (this.timer === null) {
+      this.timer = setTimeout(begin, AFTER_LAUNCH_MS).unref();
+      this.begin = begin;
+    }
     return null;
   }
 

@@ -268,6 +268,7 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
     halt: endProcesses,
     destroy,
     logTail: (sandboxId, lines) => tailOf(pathsOf(sandboxId).log, lines),
+    hasAnswered: () => forks?.hasAnswered(),
     expectedMemory: () => (forks?.isReady === true ? FORKED_SANDBOX_BYTES : BOOTED_SANDBOX_BYTES),
     logSize: (sandboxId) => sizeOf(pathsOf(sandboxId).log),
     async processorTime(_, handle) {

@@ -25,7 +25,9 @@ export function sandboxDirectories(
   return hostDirectories.flatMap((host) => {
     const root = join(host, 'sandboxes');
     if (!existsSync(root)) return [];
-    return readdirSync(root).map((sandboxId) => ({ sandboxId, directory: join(root, sandboxId) }));
+    // What begins with a dot is the worker's own.
+    const ids = readdirSync(root).filter((name) => !name.startsWith('.'));
+    return ids.map((sandboxId) => ({ sandboxId, directory: join(root, sandboxId) }));
   });
 }
 

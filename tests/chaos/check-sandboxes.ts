@@ -102,7 +102,7 @@ function checkOnlyOnes(
     ...conversations.map(({ sandbox_id }) => sandbox_id),
     ...books.ownSandboxes,
   ]);
-  const unwanted = living.filter(({ id }) => !wanted.has(id));
+  const unwanted = living.filter(({ id, warm }) => !warm && !wanted.has(id));
   // Whoever asked for one and got no answer may have got it all the same.
   const { unanswered = 0, unavailable = 0 } = books.tallies.get('start a sandbox') ?? {};
   if (unwanted.length > unanswered + unavailable) {

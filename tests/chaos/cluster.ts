@@ -21,6 +21,8 @@ export interface ClusterOptions {
   temporalCli: string;
   /** Command of the real agent-server; null: there is none. */
   realAgentServer: string | null;
+  /** Every sandbox gets the real one, as it is. */
+  forked?: boolean;
   /** For real starts: where their model is, and whatever else API and workers are to know. */
   env: Record<string, string>;
   note: (line: string) => void;
@@ -47,6 +49,15 @@ export interface Cluster {
   /** Thaws everything and waits until all parts answer. */
   heal(limitMs: number): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** The real agent-server itself, or one that tells by the sandbox's id whether it is to be that. */
+function agentServerCommand({ forked, realAgentServer: real }: ClusterOptions, directory: string): string {
+  if (forked && real !== null) return real;
+  return buildLightAgentServer(
+    directory,
+    real === null ? undefined : { command: real, realPrefix: REAL_PREFIX },
+  );
 }
 
 /** Far from the ports of a Callboard that may run beside. */
@@ -81,12 +92,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
   const ports = [await pickPort(), await pickPort()];
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
-  const command = buildLightAgentServer(
-    directory,
-    options.realAgentServer === null
-      ? undefined
-      : { command: options.realAgentServer, realPrefix: REAL_PREFIX },
-  );
+  const command = agentServerCommand(options, directory);
   const hostDirectories = Array.from({ length: options.hosts }, (_, host) =>
     join(directory, `host-${host + 1}`),
   );

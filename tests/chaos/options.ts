@@ -7,6 +7,8 @@ export interface ChaosOptions {
   faults: number;
   /** How many of the starts get the real agent-server. */
   real: number;
+  /** All starts get the real one, as Callboard installs it: copies of one process, of which some are kept warm. */
+  forked: boolean;
   /** Over how many minutes starts and faults are spread; more on a machine that cannot follow. */
   minutes: number;
   /** Machines the workers stand for: 1, both own the same sandboxes; 2, each its own. */
@@ -25,6 +27,7 @@ export const DEFAULTS: ChaosOptions = {
   starts: 560,
   faults: 215,
   real: 24,
+  forked: false,
   minutes: 20,
   hosts: 2,
   patience: 6,
@@ -32,7 +35,7 @@ export const DEFAULTS: ChaosOptions = {
   keep: false,
 };
 
-export const USAGE = `npm run chaos -- [--seed N] [--starts N] [--faults N] [--real N] [--minutes N] [--hosts 1|2] [--patience N] [--keep]`;
+export const USAGE = `npm run chaos -- [--seed N] [--starts N] [--faults N] [--real N | --forked] [--minutes N] [--hosts 1|2] [--patience N] [--keep]`;
 
 /** @throws for flags that are no options, and numbers that are none */
 export function readOptions(args: readonly string[]): ChaosOptions {
@@ -43,6 +46,7 @@ export function readOptions(args: readonly string[]): ChaosOptions {
       starts: { type: 'string' },
       faults: { type: 'string' },
       real: { type: 'string' },
+      forked: { type: 'boolean', default: false },
       minutes: { type: 'string' },
       hosts: { type: 'string' },
       patience: { type: 'string' },
@@ -61,7 +65,8 @@ export function readOptions(args: readonly string[]): ChaosOptions {
     seed: number('seed'),
     starts: number('starts'),
     faults: number('faults'),
-    real: number('real'),
+    real: values.forked ? number('starts') : number('real'),
+    forked: values.forked,
     minutes,
     hosts: values.hosts === '1' ? 1 : 2,
     patience: number('patience'),

@@ -99,8 +99,8 @@ async function untilEnded(cluster: Cluster, deadline: number, note: (line: strin
 /** What was paused or has lost its process comes back, so that its log can be held against the store. */
 async function resumeAll(cluster: Cluster, client: ChaosClient): Promise<void> {
   const { sandboxes } = await takeSnapshot(cluster);
-  for (const { id, status, deleted } of sandboxes) {
-    if (deleted || status === 'RUNNING') continue;
+  for (const { id, status, deleted, warm } of sandboxes) {
+    if (deleted || warm || status === 'RUNNING') continue;
     await client.send('resume at the end', 'POST', `/api/v1/sandboxes/${id}/resume`);
   }
 }

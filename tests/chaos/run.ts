@@ -32,6 +32,8 @@ export interface ChaosResult {
   directory: string | null;
 }
 
+/** How many are kept warm where sandboxes are forked. */
+const WARM = 2;
 /** Users at work at a time: with more, two processors only wait for each other. */
 const USERS = 12;
 const REPOSITORY = 'acme/rocket';
@@ -52,7 +54,13 @@ export async function runChaos(options: ChaosOptions, parts: ChaosParts): Promis
     hosts: options.hosts,
     temporalCli: parts.temporalCli,
     realAgentServer: parts.realAgentServer,
-    env: { LLM_MODEL: 'openai/scripted', LLM_API_KEY: 'sk-scripted', LLM_BASE_URL: llm.url },
+    forked: options.forked,
+    env: {
+      LLM_MODEL: 'openai/scripted',
+      LLM_API_KEY: 'sk-scripted',
+      LLM_BASE_URL: llm.url,
+      ...(options.forked ? { CALLBOARD_WARM_SANDBOXES: String(WARM) } : {}),
+    },
     note,
   });
   let clean = false;

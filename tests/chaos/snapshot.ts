@@ -20,6 +20,8 @@ export interface SandboxRow {
   id: string;
   status: string;
   deleted: boolean;
+  /** Kept for a start that may come, and nobody's. */
+  warm: boolean;
 }
 
 export interface ConversationRow {
@@ -98,7 +100,9 @@ export async function takeSnapshot(cluster: Cluster): Promise<Snapshot> {
       tasks: await rows(
         'select id, conversation_id, status, detail, sandbox_id, app_conversation_id from start_tasks',
       ),
-      sandboxes: await rows('select id, status, deleted_at is not null as deleted from sandboxes'),
+      sandboxes: await rows(
+        'select id, status, deleted_at is not null as deleted, warm_since is not null as warm from sandboxes',
+      ),
       conversations: await rows(
         'select id, sandbox_id, execution_status, deleted_at is not null as deleted from conversations',
       ),

@@ -117,6 +117,29 @@ describe('a fork server that is not there yet', () => {
     expect(parents[1]).not.toBe(process.pid);
     process.kill(parents[1]!, 'SIGKILL');
   });
+
+  it('is made once the first one has answered, and not put off by further ones', async () => {
+    const directory = join(root, randomUUID());
+    const logger = { info: () => undefined, warn: () => undefined };
+    const forks = new ForkServer({ directory, logger, afterAnswerMs: 300 });
+    const launch = await aLaunch(false);
+    const paths = pathsOf(launch);
+    await makeDirectories(paths);
+    const { port } = launch;
+    const args = ['--host', '127.0.0.1', '--port', String(port)];
+    const rest = { port, bootId: await currentBootId(), url: '', workingDirectory: paths.project };
+    forks.hasAnswered(); // of a sandbox that was there before: there is nothing to make yet
+    expect(await forks.launch({ launch, paths, argv: [command], args, rest })).toBeNull();
+    expect(forks.isReady).toBe(false);
+    const answers = setInterval(() => forks.hasAnswered(), 50);
+    try {
+      await vi.waitFor(() => expect(forks.isReady).toBe(true), WITHIN);
+    } finally {
+      clearInterval(answers);
+    }
+    const copy = await forks.launch({ launch, paths, argv: [command], args, rest });
+    await vi.waitFor(async () => expect(await pidsOf(launch)).toEqual([copy?.pid]), WITHIN);
+  });
 });
 
 describe('a fork server that is stopped', () => {

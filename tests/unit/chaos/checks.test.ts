@@ -25,7 +25,10 @@ function sound(): { snapshot: Snapshot; books: Books } {
         app_conversation_id: 'talk',
       },
     ],
-    sandboxes: [{ id: 'box', status: 'RUNNING', deleted: false }],
+    sandboxes: [
+      { id: 'box', status: 'RUNNING', deleted: false, warm: false },
+      { id: 'spare', status: 'RUNNING', deleted: false, warm: true },
+    ],
     conversations: [{ id: 'talk', sandbox_id: 'box', execution_status: 'finished', deleted: false }],
     events: [
       {
@@ -51,9 +54,12 @@ function sound(): { snapshot: Snapshot; books: Books } {
     pending: [],
     leases: [{ sandbox_id: 'box', port: 1 }],
     files: new Map([['talk', ['f1']]]),
-    processes: [{ pid: 7, sandboxId: 'box', state: 'running', server: true }],
-    directories: ['box'],
-    workflows: ['sandbox/box'],
+    processes: [
+      { pid: 7, sandboxId: 'box', state: 'running', server: true },
+      { pid: 9, sandboxId: 'spare', state: 'running', server: true },
+    ],
+    directories: ['box', 'spare'],
+    workflows: ['sandbox/box', 'sandbox/spare'],
     ledger: [
       line({ what: 'created', conversation: 'talk' }),
       line({ what: 'event', conversation: 'talk', event: 'e1', digest: 'd1' }),
@@ -121,7 +127,7 @@ const CASES: [string, string, Damage][] = [
     'doubled',
     (s, b) => {
       b.ownSandboxes.add('box2');
-      s.sandboxes.push({ id: 'box2', status: 'PAUSED', deleted: false });
+      s.sandboxes.push({ id: 'box2', status: 'PAUSED', deleted: false, warm: false });
       s.workflows.push('sandbox/box2');
       s.ledger.push({ ...line({ what: 'created', conversation: 'talk' }), sandbox: 'box2' });
     },
@@ -130,7 +136,7 @@ const CASES: [string, string, Damage][] = [
     'a sandbox that nobody asked for',
     'doubled',
     (s) => {
-      s.sandboxes.push({ id: 'box2', status: 'PAUSED', deleted: false });
+      s.sandboxes.push({ id: 'box2', status: 'PAUSED', deleted: false, warm: false });
       s.workflows.push('sandbox/box2');
     },
   ],
