@@ -7,10 +7,10 @@ export default defineConfig({
     pool: 'forks',
     // Two cores: end-to-end files boot agent-servers, which are single-threaded CPU work.
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    testTimeout: 420_000,
+    hookTimeout: 420_000,
     // A wait ends as soon as it may; its limit only says how long a busy machine is waited for.
-    expect: { poll: { timeout: 30_000 } },
+    expect: { poll: { timeout: 90_000 } },
     // A test that passes only now and then is a failing test.
     retry: 0,
     allowOnly: false,

@@ -364,7 +364,7 @@ describe('DELETE of a conversation', () => {
       });
       return body[0];
     };
-    await vi.waitFor(async () => expect((await read())?.status).toBe('SETTING_UP_SKILLS'), 30_000);
+    await vi.waitFor(async () => expect((await read())?.status).toBe('SETTING_UP_SKILLS'), 90_000);
     expect((await remove(conversation_id, 'bob')).status).toBe(404);
     expect((await remove(conversation_id)).status).toBe(200);
     await vi.waitFor(
@@ -381,7 +381,7 @@ describe('DELETE of a conversation', () => {
     expect((await remove(id)).status).toBe(503);
     expect(await get([id])).toEqual([null]);
     expect((await remove(id)).status).toBe(404);
-    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 30_000);
+    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 90_000);
   });
 });
 

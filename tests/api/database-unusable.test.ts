@@ -76,7 +76,7 @@ describe('a database that is started together with what uses it', () => {
     });
     const onAway = vi.fn();
     const upgraded = upgradeDatabase({ url, allowNewer: false, onAway });
-    await vi.waitFor(() => expect(onAway.mock.calls.length).toBeGreaterThan(1), 30_000);
+    await vi.waitFor(() => expect(onAway.mock.calls.length).toBeGreaterThan(1), 90_000);
     const door = createServer((near) => {
       const far = connect(Number(target.port), target.hostname);
       near.pipe(far).pipe(near);
@@ -107,7 +107,7 @@ describe('a database that is started together with what uses it', () => {
     );
     const asked = new AbortController();
     const waiting = upgradeDatabase({ url, allowNewer: false, onAway, signal: asked.signal });
-    await vi.waitFor(() => expect(onAway.mock.calls.length).toBeGreaterThan(2), 30_000);
+    await vi.waitFor(() => expect(onAway.mock.calls.length).toBeGreaterThan(2), 90_000);
     asked.abort(new Error('stopped'));
     await expect(waiting).rejects.toThrow('stopped');
   });

@@ -208,7 +208,7 @@ describe('a request below the path of a sandbox', () => {
     const abort = new AbortController();
     await ask(below('/api/x'), { signal: abort.signal });
     abort.abort();
-    await vi.waitFor(() => expect(closed).toBe(true), 30_000);
+    await vi.waitFor(() => expect(closed).toBe(true), 90_000);
   });
 
   it('streams: large bodies pass unchanged, and the first bytes before the last are there', async () => {

@@ -48,12 +48,12 @@ describe('a client that reads slowly', () => {
         before = now;
         expect(stopped).toBe(true);
       },
-      { timeout: 30_000, interval: 300 },
+      { timeout: 90_000, interval: 300 },
     );
     // What lies in the buffers of two connections and in the gateway's own, far from all of it.
     expect(sent() * FRAME.length).toBeLessThan(64 * 1024 * 1024);
     client.socket.resume();
-    await vi.waitFor(() => expect(client.frames.length).toBeGreaterThan(before + 100), { timeout: 30_000 });
+    await vi.waitFor(() => expect(client.frames.length).toBeGreaterThan(before + 100), { timeout: 90_000 });
     client.socket.terminate();
   });
 
@@ -90,7 +90,7 @@ describe('an end that is silent', () => {
     const client = await SocketClient.open(eventsOf(box), withKey(box.key));
     let pings = 0;
     client.socket.on('ping', () => pings++);
-    await vi.waitFor(() => expect(pings).toBeGreaterThan(4), 30_000);
+    await vi.waitFor(() => expect(pings).toBeGreaterThan(4), 90_000);
     expect(client.socket.readyState).toBe(1);
     client.socket.terminate();
   });
@@ -118,7 +118,7 @@ describe('the number of sockets', () => {
     expect(await handshakeStatus(eventsOf(box))).toBe(503);
     expect(await handshakeStatus(eventsOf(box), withKey(box.key))).toBe(101);
     waiting.socket.terminate();
-    await vi.waitFor(async () => expect(await handshakeStatus(eventsOf(box))).toBe(101), 30_000);
+    await vi.waitFor(async () => expect(await handshakeStatus(eventsOf(box))).toBe(101), 90_000);
   });
 });
 

@@ -305,10 +305,10 @@ describe('an open socket', () => {
     const client = await open();
     upstream().send(Buffer.from([1, 2, 3]));
     client.socket.send('hello');
-    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 30_000);
+    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 90_000);
     expect(client.frames.map(({ isBinary }) => isBinary)).toEqual([false, true]);
     expect(client.texts[0]).toBe('at once');
-    await vi.waitFor(() => expect(last(gateway.agentServer.received)).toBe('hello'), 30_000);
+    await vi.waitFor(() => expect(last(gateway.agentServer.received)).toBe('hello'), 90_000);
     client.socket.terminate();
   });
 
@@ -333,7 +333,7 @@ describe('an open socket', () => {
     const client = await open('?last_event_id=seen');
     for (const id of ['seen', 'new', 'quoted'])
       upstream().send(JSON.stringify({ id, text: id === 'quoted' ? 'after seen' : '' }));
-    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 30_000);
+    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 90_000);
     expect(client.texts.map((text) => (JSON.parse(text) as { id: string }).id)).toEqual(['new', 'quoted']);
     client.socket.terminate();
   });
@@ -406,7 +406,7 @@ describe('an open socket', () => {
     const before = gateway.agentServer.received.length;
     upstream().send('{"id":"1"}');
     client.socket.send('{"role":"user","content":[]}');
-    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 30_000);
+    await vi.waitFor(() => expect(client.frames).toHaveLength(2), 90_000);
     expect(JSON.parse(last(client.texts))).toMatchObject({ kind: 'ServerErrorEvent', code: 'ReadOnly' });
     expect(gateway.agentServer.received).toHaveLength(before);
     client.socket.terminate();

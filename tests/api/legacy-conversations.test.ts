@@ -288,7 +288,7 @@ describe('PATCH and DELETE of older clients', () => {
     expect((await call<unknown>('DELETE', `/${id}`, undefined, 'leaver')).body).toBe(true);
     expect((await list('', 'leaver')).results).toEqual([]);
     expect((await call<unknown>('GET', `/${id}`, undefined, 'leaver')).body).toBeNull();
-    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 30_000);
+    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 90_000);
   });
 });
 
@@ -349,7 +349,7 @@ describe('POST /api/conversations', () => {
       message: 'Conversation was not running',
     });
     api.conduct.held.clear();
-    await vi.waitFor(async () => expect((await get(id))?.status).toBe('RUNNING'), 30_000);
+    await vi.waitFor(async () => expect((await get(id))?.status).toBe('RUNNING'), 90_000);
     expect((await get(id))?.session_api_key).not.toBeNull();
   });
 
@@ -383,7 +383,7 @@ describe('POST /api/conversations', () => {
   it('whose start fails is a conversation in ERROR, and one that was taken back is none', async () => {
     api.conduct.failing = 'prepareSkills';
     const failed = (await create({})).body.conversation_id;
-    await vi.waitFor(async () => expect((await get(failed))?.status).toBe('ERROR'), 30_000);
+    await vi.waitFor(async () => expect((await get(failed))?.status).toBe('ERROR'), 90_000);
     expect(await call('POST', `/${failed}/start`)).toMatchObject({
       status: 409,
       body: { status: 'error', message: expect.stringContaining('prepareSkills failed') as string },
@@ -392,7 +392,7 @@ describe('POST /api/conversations', () => {
     api.conduct.held.add('prepareSkills');
     const cancelled = (await create({})).body.conversation_id;
     expect((await call<unknown>('DELETE', `/${cancelled}`)).body).toBe(true);
-    await vi.waitFor(async () => expect(await get(cancelled)).toBeNull(), 30_000);
+    await vi.waitFor(async () => expect(await get(cancelled)).toBeNull(), 90_000);
   });
 
   it.each([
@@ -422,7 +422,7 @@ describe('start and stop of older clients', () => {
         status: 200,
         body: { status: 'ok', conversation_id: id, ...answer },
       });
-      await vi.waitFor(async () => expect((await get(id))?.status).toBe(afterwards), 30_000);
+      await vi.waitFor(async () => expect((await get(id))?.status).toBe(afterwards), 90_000);
     }
   });
 

@@ -34,7 +34,7 @@ describe('a conversation whose webhook failed', () => {
     for (let times = 0; times < 3; times++) lost.failed(id);
     lost.failed('f'.repeat(32)); // no conversation of ours
     expect(compared).toEqual([]);
-    await vi.waitFor(() => expect(compared).toEqual([id]), 30_000);
+    await vi.waitFor(() => expect(compared).toEqual([id]), 90_000);
   });
 
   it('is looked for again when another webhook fails while the database is being asked', async () => {
@@ -51,11 +51,11 @@ describe('a conversation whose webhook failed', () => {
       },
     });
     lost.failed(id);
-    await vi.waitFor(() => expect(questions).toBe(1), 30_000);
+    await vi.waitFor(() => expect(questions).toBe(1), 90_000);
     lost.failed(id);
     answer();
-    await vi.waitFor(() => expect(questions).toBe(2), 30_000);
-    await vi.waitFor(() => expect(compared).toContain(id), 30_000);
+    await vi.waitFor(() => expect(questions).toBe(2), 90_000);
+    await vi.waitFor(() => expect(compared).toContain(id), 90_000);
   });
 
   it('stays noted while the database is away', async () => {
@@ -68,7 +68,7 @@ describe('a conversation whose webhook failed', () => {
       },
     });
     lost.failed(id);
-    await vi.waitFor(() => expect(compared).toEqual([id]), 30_000);
+    await vi.waitFor(() => expect(compared).toEqual([id]), 90_000);
     expect(failures).toBeLessThan(0);
   });
 
@@ -81,7 +81,7 @@ describe('a conversation whose webhook failed', () => {
         failures-- > 0 ? Promise.reject(new Error('away')) : Promise.resolve(void reached.push(reconciled)),
     });
     lost.compare(id);
-    await vi.waitFor(() => expect(reached).toEqual([id]), 30_000);
+    await vi.waitFor(() => expect(reached).toEqual([id]), 90_000);
   });
 });
 
@@ -108,7 +108,7 @@ describe('after a time in which nobody listened', () => {
       },
     });
     await lost.sweep();
-    await vi.waitFor(() => expect(compared).toEqual([first, second]), 30_000);
+    await vi.waitFor(() => expect(compared).toEqual([first, second]), 90_000);
     expect(await conversations.runningSandboxes('', 10)).toEqual([old, young].sort());
   });
 });

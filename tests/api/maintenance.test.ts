@@ -47,7 +47,7 @@ async function startHeldIn(phase: string, status: string, body: object = {}): Pr
     user: 'ann',
     body,
   });
-  await vi.waitFor(async () => expect((await rowOf(task.id))?.status).toBe(status), 30_000);
+  await vi.waitFor(async () => expect((await rowOf(task.id))?.status).toBe(status), 90_000);
   return task;
 }
 
@@ -67,12 +67,12 @@ describe('maintenance', () => {
     await vi.waitFor(async () => {
       const [box] = await api.database.select().from(sandboxes).where(eq(sandboxes.id, task!.sandboxId!));
       expect(box).toMatchObject({ status: 'MISSING', deletedAt: expect.any(Date) as Date });
-    }, 30_000);
+    }, 90_000);
     api.conduct.held.clear();
     const again = await api.call<StartTask>('POST', `/api/v1/app-conversations/start-tasks/${id}/retry`, {
       user: 'ann',
     });
-    await vi.waitFor(async () => expect((await rowOf(again.body.id))?.status).toBe('READY'), 30_000);
+    await vi.waitFor(async () => expect((await rowOf(again.body.id))?.status).toBe('READY'), 90_000);
   });
 
   it('keeps a sandbox that was given, and takes the conversation out of it', async () => {
@@ -102,7 +102,7 @@ describe('maintenance', () => {
     expect((await round()).sweeps['starts']).toMatchObject({ failed: 0, cancelled: 0 });
     expect((await rowOf(id))?.status).toBe('PREPARING_REPOSITORY');
     api.conduct.held.clear();
-    await vi.waitFor(async () => expect(isTerminal((await rowOf(id))!.status)).toBe(true), 30_000);
+    await vi.waitFor(async () => expect(isTerminal((await rowOf(id))!.status)).toBe(true), 90_000);
     expect((await rowOf(id))?.status).toBe('READY');
   });
 
@@ -112,7 +112,7 @@ describe('maintenance', () => {
     await insertConversation(api.database, { id: conversationId, deletedAt: minutesAgo(3) });
     await age(id, minutesAgo(3));
     expect((await round()).sweeps['starts']).toMatchObject({ cancelled: 1 });
-    await vi.waitFor(async () => expect((await rowOf(id))?.detail).toBe('cancelled'), 30_000);
+    await vi.waitFor(async () => expect((await rowOf(id))?.detail).toBe('cancelled'), 90_000);
   });
 
   it('forgets requests that never became a start, and none that may still become one', async () => {
@@ -152,7 +152,7 @@ describe('maintenance', () => {
     });
     const alive = await insertConversation(api.database);
     await round();
-    await vi.waitFor(() => expect(api.deletions.deleted).toContain(deleted), 30_000);
+    await vi.waitFor(() => expect(api.deletions.deleted).toContain(deleted), 90_000);
     for (const id of [justNow, purged, alive]) expect(api.deletions.deleted).not.toContain(id);
   });
 
@@ -246,7 +246,7 @@ describe('the schedule of maintenance', () => {
       const [action] = (await describeSchedule()).info.recentActions;
       expect(action?.action.type).toBe('startWorkflow');
       return action!.action.workflow.workflowId;
-    }, 30_000);
+    }, 90_000);
     expect(await client.workflow.getHandle(workflowId).result()).toHaveProperty('sweeps.starts');
     await ensureMaintenanceSchedule(client, { intervalMinutes: 0 });
     await expect(describeSchedule()).rejects.toThrow();

@@ -56,9 +56,9 @@ const list = async (id: string, user = 'ann') =>
   (await api.call<{ items: PendingMessageInfo[] }>('GET', pending(id), { user })).body.items;
 const heard = (id: string) => api.agentServer.heard(dashedId(id));
 const hears = (id: string, texts: string[]) =>
-  vi.waitFor(() => expect(heard(id)).toEqual(texts), { timeout: 30_000, interval: 20 });
+  vi.waitFor(() => expect(heard(id)).toEqual(texts), { timeout: 90_000, interval: 20 });
 const nothingWaits = (id: string) =>
-  vi.waitFor(async () => expect(await messages.undelivered(id)).toEqual([]), 30_000);
+  vi.waitFor(async () => expect(await messages.undelivered(id)).toEqual([]), 90_000);
 
 const start = async (request: object = {}) =>
   (await api.call<StartTask>('POST', BASE, { user: 'ann', body: request })).body;
@@ -69,7 +69,7 @@ const endOfStart = (id: string) =>
       expect(['READY', 'ERROR']).toContain(body[0]!.status);
       return body[0]!;
     },
-    { timeout: 30_000, interval: 20 },
+    { timeout: 90_000, interval: 20 },
   );
 
 describe('send-message', () => {
@@ -209,7 +209,7 @@ describe('a message whose answer got lost', () => {
     api.agentServer.mishaps.push('kept, answer lost');
     const sent = send(id, text('patience'));
     const looks = () => api.agentServer.requests.filter(({ path }) => path.endsWith('/events/search')).length;
-    await vi.waitFor(() => expect(looks()).toBeGreaterThan(60), { timeout: 30_000, interval: 20 });
+    await vi.waitFor(() => expect(looks()).toBeGreaterThan(60), { timeout: 90_000, interval: 20 });
     expect(heard(id)).toEqual([]);
     api.agentServer.endToolCall();
     expect((await sent).status).toBe(200);
@@ -220,7 +220,7 @@ describe('a message whose answer got lost', () => {
     const id = await running();
     api.agentServer.mishaps.push('hangs');
     const sent = send(id, text('moving on'));
-    await vi.waitFor(async () => expect((await messages.next(id))?.toldAt).toBeInstanceOf(Date), 30_000);
+    await vi.waitFor(async () => expect((await messages.next(id))?.toldAt).toBeInstanceOf(Date), 90_000);
     await api.stopWorker();
     await api.startWorker();
     await hears(id, ['moving on']);
@@ -265,7 +265,7 @@ describe('pending messages', () => {
     await nothingWaits(id!);
     expect((await queue(dashedId(id!), text('late'))).status).toBe(201);
     expect((await queue(id!, text('later'))).status).toBe(201);
-    await vi.waitFor(() => expect(heard(id!).slice(-2)).toEqual(['late', 'later']), 30_000);
+    await vi.waitFor(() => expect(heard(id!).slice(-2)).toEqual(['late', 'later']), 90_000);
     const gone = await api.call('DELETE', `${pending(id!)}/${ids[0]}`, { user: 'ann' });
     expect(gone.status).toBe(404);
   });
@@ -371,7 +371,7 @@ describe('pending messages', () => {
     expect(await messages.undelivered(id)).toEqual([]);
     expect((await queue(id)).status).toBe(404);
     api.conduct.held.clear();
-    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 30_000);
+    await vi.waitFor(() => expect(api.deletions.deleted).toContain(id), 90_000);
     expect(heard(id)).toEqual([]);
   });
 

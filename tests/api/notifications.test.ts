@@ -33,9 +33,9 @@ describe('database notifications', () => {
     hub.subscribe(SANDBOX_CHANNEL, 'one', woken.sandbox);
     hub.subscribe(START_TASK_CHANNEL, 'one', woken.left)();
     await notify(START_TASK_CHANNEL, 'one');
-    await vi.waitFor(() => expect(woken.again).toHaveBeenCalledTimes(1), 30_000);
+    await vi.waitFor(() => expect(woken.again).toHaveBeenCalledTimes(1), 90_000);
     await notify(SANDBOX_CHANNEL, 'one');
-    await vi.waitFor(() => expect(woken.sandbox).toHaveBeenCalledTimes(1), 30_000);
+    await vi.waitFor(() => expect(woken.sandbox).toHaveBeenCalledTimes(1), 90_000);
     expect(woken.task).toHaveBeenCalledTimes(1);
     expect(woken.other).not.toHaveBeenCalled();
     expect(woken.left).not.toHaveBeenCalled();
@@ -53,10 +53,10 @@ describe('database notifications', () => {
     hub.subscribe(START_TASK_CHANNEL, 'one', wakes[0]);
     hub.subscribe(SANDBOX_CHANNEL, 'two', wakes[1]);
     await hangUp();
-    await vi.waitFor(() => wakes.forEach((wake) => expect(wake).toHaveBeenCalledTimes(1)), 30_000);
+    await vi.waitFor(() => wakes.forEach((wake) => expect(wake).toHaveBeenCalledTimes(1)), 90_000);
     expect(warnings).toEqual(['database notifications are interrupted']);
     await notify(SANDBOX_CHANNEL, 'two');
-    await vi.waitFor(() => expect(wakes[1]).toHaveBeenCalledTimes(2), 30_000);
+    await vi.waitFor(() => expect(wakes[1]).toHaveBeenCalledTimes(2), 90_000);
     await hub.stop();
   });
 
@@ -68,7 +68,7 @@ describe('database notifications', () => {
     hub.subscribe(START_TASK_CHANNEL, 'one', wake);
     await admin.query(`create database ${new URL(late.url).pathname.slice(1)} template callboard_template`);
     await hub.listening();
-    await vi.waitFor(() => expect(wake).toHaveBeenCalledTimes(1), 30_000);
+    await vi.waitFor(() => expect(wake).toHaveBeenCalledTimes(1), 90_000);
     await hub.stop();
     await late.drop();
   });
@@ -82,7 +82,7 @@ describe('database notifications', () => {
     });
     hub.subscribe(START_TASK_CHANNEL, 'one', wake);
     await notify(START_TASK_CHANNEL, 'one');
-    await vi.waitFor(() => expect(wake).toHaveBeenCalledTimes(1), 30_000);
+    await vi.waitFor(() => expect(wake).toHaveBeenCalledTimes(1), 90_000);
     await hub.stop();
   });
 
@@ -100,6 +100,6 @@ describe('database notifications', () => {
          where datname = current_database() and application_name = 'callboard notifications'`,
       );
       expect(rows[0]?.count).toBe('0');
-    }, 30_000);
+    }, 90_000);
   });
 });

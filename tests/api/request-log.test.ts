@@ -35,7 +35,7 @@ const linesOf = (path: string) =>
 
 /** The one line of a request; it is written when the answer has gone out. */
 async function lineOf(path: string): Promise<Record<string, unknown>> {
-  await vi.waitFor(() => expect(linesOf(path)).toHaveLength(1), { timeout: 30_000 });
+  await vi.waitFor(() => expect(linesOf(path)).toHaveLength(1), { timeout: 90_000 });
   return linesOf(path)[0] ?? {};
 }
 
@@ -71,7 +71,7 @@ describe('the log has one line of each request', () => {
   it('whose client went away before it was answered', async () => {
     const socket = createConnection({ host: '127.0.0.1', port: Number(new URL(server.url).port) });
     socket.write('GET /never HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
-    await vi.waitFor(() => expect(waiting).toBe(1), { timeout: 30_000 });
+    await vi.waitFor(() => expect(waiting).toBe(1), { timeout: 90_000 });
     socket.destroy();
     expect(await lineOf('/never')).toMatchObject({ req: { method: 'GET' } });
   });

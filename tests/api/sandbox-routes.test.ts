@@ -31,7 +31,7 @@ const statusOf = async (id: string, user = 'ann', of = api): Promise<SandboxStat
   return body[0]?.status ?? null;
 };
 const becomes = (id: string, status: SandboxStatus | null, user = 'ann', of = api) =>
-  vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 30_000);
+  vi.waitFor(async () => expect(await statusOf(id, user, of)).toBe(status), 90_000);
 const start = async (user = 'ann', of = api) => {
   const { status, body } = await call('POST', '', user, of);
   expect(status, JSON.stringify(body)).toBe(200);
@@ -177,7 +177,7 @@ describe('a sandbox asked for with an Idempotency-Key', () => {
     const [key, user] = [newId(), 'survivor'];
     const dying = vi.spyOn(api.actors, 'startSandbox').mockReturnValueOnce(new Promise(() => undefined));
     void ask(key, { user }).catch(() => undefined);
-    await vi.waitFor(() => expect(dying).toHaveBeenCalledOnce(), 30_000);
+    await vi.waitFor(() => expect(dying).toHaveBeenCalledOnce(), 90_000);
     const [stored] = await listed(user);
     const { status, body } = await ask(key, { user });
     expect({ status, id: body.id }).toEqual({ status: 200, id: stored });
@@ -191,7 +191,7 @@ describe('a sandbox asked for with an Idempotency-Key', () => {
       .spyOn(api.actors, 'startSandbox')
       .mockReturnValueOnce(new Promise((_, reject) => (fail = reject)));
     const first = ask(key, { user });
-    await vi.waitFor(() => expect(failing).toHaveBeenCalledOnce(), 30_000);
+    await vi.waitFor(() => expect(failing).toHaveBeenCalledOnce(), 90_000);
     const second = await ask(key, { user });
     expect(second.status).toBe(200);
     fail(outage());
@@ -371,7 +371,7 @@ describe('a limit of one running sandbox per user (D24)', () => {
     await vi.waitFor(async () => {
       const running = await runningOf('dog');
       expect(running.map(({ status }) => status)).toEqual(['RUNNING']);
-    }, 30_000);
+    }, 90_000);
   });
 });
 
@@ -424,7 +424,7 @@ describe('within the limit of a user', () => {
         const now = await runningRows(limited, 'ann');
         most = Math.max(most, now);
         expect(now).toBe(2);
-      }, 30_000);
+      }, 90_000);
       expect(most).toBe(2);
     } finally {
       await limited.close();

@@ -32,7 +32,7 @@ const ended = (id: string) =>
     const task = await taskOf(id);
     expect(task && isTerminal(task.status)).toBe(true);
     return task!;
-  }, 30_000);
+  }, 90_000);
 const requestOf = async (id: string) =>
   (await api.database.select().from(startRequests).where(eq(startRequests.id, id)))[0]!;
 const sandboxOf = async (id: string | null) =>
@@ -121,7 +121,7 @@ describe('a start that failed', () => {
         (await api.call('POST', `/api/v1/sandboxes/${box}/pause`, { user: 'ann', body: {} })).status,
       ).toBe(200);
       expect((await sandboxOf(box)).status).toBe('PAUSED');
-    }, 30_000);
+    }, 90_000);
     const second = (await retry(first.id)).body;
     expect(await ended(second.id)).toMatchObject({ status: 'READY', sandbox_id: box });
     expect((await sandboxOf(box)).status).toBe('RUNNING');
@@ -186,7 +186,7 @@ describe('the ERROR of a start', () => {
     const task = await failed({}, 'createConversation');
     const row = await sandboxOf(task.sandbox_id);
     expect(row.deletedAt).not.toBeNull();
-    await vi.waitFor(async () => expect((await sandboxOf(task.sandbox_id)).status).toBe('MISSING'), 30_000);
+    await vi.waitFor(async () => expect((await sandboxOf(task.sandbox_id)).status).toBe('MISSING'), 90_000);
     const [stored] = await api.database.select().from(startTasks).where(eq(startTasks.id, task.id));
     const rows = await api.database
       .select()
@@ -202,9 +202,9 @@ describe('the ERROR of a start', () => {
       const task = await taskOf(first.id);
       expect(task?.status).toBe('PREPARING_REPOSITORY');
       return task!.sandbox_id!;
-    }, 30_000);
+    }, 90_000);
     const second = await post({ sandbox_id: box });
-    await vi.waitFor(async () => expect((await taskOf(second.id))?.sandbox_id).toBe(box), 30_000);
+    await vi.waitFor(async () => expect((await taskOf(second.id))?.sandbox_id).toBe(box), 90_000);
     await api.temporal.client.workflow.getHandle(`start-task/${first.id}`).cancel();
     expect(await ended(first.id)).toMatchObject({ status: 'ERROR', detail: 'cancelled' });
     api.conduct.held.clear();
@@ -215,7 +215,7 @@ describe('the ERROR of a start', () => {
   it('by cancelling erases the secrets at once', async () => {
     api.conduct.held.add('prepareRepository');
     const { id } = await post({ secrets: { TOKEN: 'called off' } });
-    await vi.waitFor(async () => expect((await taskOf(id))?.status).toBe('PREPARING_REPOSITORY'), 30_000);
+    await vi.waitFor(async () => expect((await taskOf(id))?.status).toBe('PREPARING_REPOSITORY'), 90_000);
     await api.temporal.client.workflow.getHandle(`start-task/${id}`).cancel();
     expect((await ended(id)).detail).toBe('cancelled');
     expect((await requestOf(id)).secrets).toBeNull();
@@ -230,7 +230,7 @@ describe('the ERROR of a start', () => {
   it('by cancelling can be tried again where there were no secrets to erase', async () => {
     api.conduct.held.add('prepareRepository');
     const { id } = await post({ title: 'on second thoughts' });
-    await vi.waitFor(async () => expect((await taskOf(id))?.status).toBe('PREPARING_REPOSITORY'), 30_000);
+    await vi.waitFor(async () => expect((await taskOf(id))?.status).toBe('PREPARING_REPOSITORY'), 90_000);
     await api.temporal.client.workflow.getHandle(`start-task/${id}`).cancel();
     expect((await ended(id)).detail).toBe('cancelled');
     api.conduct.held.clear();

@@ -38,7 +38,7 @@ const ended = (id: string, user = 'ann') =>
     const task = await taskOf(id, user);
     expect(task && isTerminal(task.status)).toBe(true);
     return task!;
-  }, 30_000);
+  }, 90_000);
 const numberOfRequests = async () => (await api.database.select().from(startRequests)).length;
 
 /** A stream as it comes over the wire. */
@@ -94,7 +94,7 @@ describe('a start under way', () => {
         select count(*)::int as held from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null`);
       expect(rows).toEqual([{ held: 0 }]);
-    }, 30_000);
+    }, 90_000);
     expect((await taskOf(task.id))?.status).toBe('PREPARING_REPOSITORY');
     api.conduct.held.clear();
     expect((await ended(task.id)).status).toBe('READY');
@@ -281,7 +281,7 @@ describe('POST app-conversations', () => {
         .from(startRequests)
         .where(eq(startRequests.idempotencyKey, key));
       expect(rows).toHaveLength(1);
-    }, 30_000);
+    }, 90_000);
     api.actors.startConversation = working;
     const { status, body } = await post({ title: 'mine' }, 'ann', { 'Idempotency-Key': key });
     expect(status).toBe(200);
@@ -334,7 +334,7 @@ describe('POST app-conversations', () => {
       await vi.waitFor(async () => {
         const accepted = await api.database.select().from(startTasks).where(eq(startTasks.id, taskId));
         expect(accepted).toHaveLength(1);
-      }, 30_000);
+      }, 90_000);
       throw new Error('the answer got lost');
     };
     try {
@@ -365,7 +365,7 @@ describe('stream-start', () => {
   it('sends each status when it is reached, and nothing while nothing happens', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 90_000);
     expect(stream.pieces[0]).toMatch(/^\[\n\{"id":"[0-9a-f]{32}",.*"status":"WORKING"/);
     expect(stream.text().endsWith('}')).toBe(true);
     api.conduct.held.clear();
@@ -424,10 +424,10 @@ describe('stream-start', () => {
   it('goes on without the client that went away: the start is not stopped and nobody listens any more', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 90_000);
     const [first] = JSON.parse(`${stream.text()}]`) as StartTask[];
     stream.hangUp();
-    await vi.waitFor(() => expect(api.streams.size).toBe(0), 30_000);
+    await vi.waitFor(() => expect(api.streams.size).toBe(0), 90_000);
     api.conduct.held.clear();
     expect((await ended(first!.id)).status).toBe('READY');
   });
@@ -435,7 +435,7 @@ describe('stream-start', () => {
   it('goes on after the connection that listens was lost in the middle', async () => {
     api.conduct.held.add('prepareRepository');
     const stream = await openStream({});
-    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 30_000);
+    await vi.waitFor(() => expect(stream.text()).toContain('"PREPARING_REPOSITORY"'), 90_000);
     await api.database.execute(`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'callboard notifications'`);
     api.conduct.held.clear();
@@ -455,7 +455,7 @@ describe('stream-start', () => {
       await vi.waitFor(async () => {
         const rows = await other.database.select().from(startTasks);
         expect(rows[0]?.status).toBe('PREPARING_REPOSITORY');
-      }, 30_000);
+      }, 90_000);
       other.streams.endAll();
       const tasks = JSON.parse(await response.text()) as StartTask[];
       expect(tasks[0]?.status).toBe('WORKING');
@@ -464,7 +464,7 @@ describe('stream-start', () => {
       await vi.waitFor(async () => {
         const [row] = await other.database.select().from(startTasks);
         expect(row?.status).toBe('READY');
-      }, 30_000);
+      }, 90_000);
     } finally {
       await other.close();
     }

@@ -14,7 +14,7 @@ afterEach(() => {
 afterAll(() => api.close());
 
 const PATH = '/api/v1/app-conversations/start-tasks/stream';
-const LONG = { timeout: 60_000 };
+const LONG = { timeout: 180_000 };
 
 /** A stream of server-sent events as it comes. */
 interface Followed {

@@ -217,7 +217,7 @@ describe('the archive of a conversation', () => {
       const again = await download(id);
       expect(again.status).toBe(200);
       expect(await unzipped(Buffer.from(await again.arrayBuffer()))).toHaveLength(MANY + 1);
-    }, 60_000);
+    }, 90_000);
     expect(await openEventFiles()).toEqual([]);
     expect(api.log.filter(({ level }) => Number(level) >= 40)).toEqual([]);
   });

@@ -171,10 +171,10 @@ describe('a member’s thing is seen by the organization and by nobody else:', (
     const [owner, colleague] = [await open('owner'), await open('colleague')];
     for (const socket of agentServer.sockets) socket.send('{"id":"told"}');
     colleague.socket.send('{"role":"user","content":[{"type":"text","text":"of the colleague"}]}');
-    await vi.waitFor(() => expect(colleague.texts).toHaveLength(2), 30_000);
+    await vi.waitFor(() => expect(colleague.texts).toHaveLength(2), 90_000);
     expect(JSON.parse(colleague.texts[1] ?? '')).toMatchObject({ code: 'ReadOnly' });
     owner.socket.send('{"role":"user","content":[{"type":"text","text":"of the owner"}]}');
-    await vi.waitFor(() => expect(agentServer.received).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(agentServer.received).toHaveLength(1), 90_000);
     expect(agentServer.received[0]).toContain('of the owner');
     expect(owner.texts).toEqual(['{"id":"told"}']);
     owner.socket.terminate();

@@ -51,7 +51,7 @@ describe('while the store is slow', () => {
     const taken = [0, 1].flatMap((box) =>
       [0, 1].map((n) => post(boxes[box]?.key ?? '', ids[box] ?? '', [sent[box]?.[n]])),
     );
-    await vi.waitFor(() => expect(waiting()).toBe(4), 30_000);
+    await vi.waitFor(() => expect(waiting()).toBe(4), 90_000);
     expect(await post(boxes[0]?.key ?? '', ids[0] ?? '', [sent[0]?.[2]])).toMatchObject({
       status: 503,
       retryAfter: '1',
@@ -73,10 +73,10 @@ describe('while the store is slow', () => {
     const [greedy, other] = await Promise.all([api.newSandbox(), api.newSandbox()]);
     const [id, otherId] = [newId(), newId()];
     const first = [1, 2].map(() => post(greedy.key, id, [event()]));
-    await vi.waitFor(() => expect(waiting()).toBe(2), 30_000);
+    await vi.waitFor(() => expect(waiting()).toBe(2), 90_000);
     expect((await post(greedy.key, id, [event()])).status).toBe(503);
     const second = post(other.key, otherId, [event()]);
-    await vi.waitFor(() => expect(waiting()).toBe(3), 30_000);
+    await vi.waitFor(() => expect(waiting()).toBe(3), 90_000);
     release();
     expect((await Promise.all([...first, second])).map(({ status }) => status)).toEqual([200, 200, 200]);
   });
@@ -85,7 +85,7 @@ describe('while the store is slow', () => {
     const { release, waiting } = await slowApi({ requests: 100, bytes: 10_000 });
     const [box, other] = await Promise.all([api.newSandbox(), api.newSandbox()]);
     const large = post(box.key, newId(), [event(30_000)]);
-    await vi.waitFor(() => expect(waiting()).toBe(1), 30_000);
+    await vi.waitFor(() => expect(waiting()).toBe(1), 90_000);
     expect(api.admitted.inHand.bytes).toBeGreaterThan(30_000);
     expect((await post(other.key, newId(), [event(100)])).status).toBe(503);
     release();
@@ -106,7 +106,7 @@ describe('a body that comes slowly', () => {
     let answer = '';
     socket.on('data', (data) => (answer += data.toString()));
     socket.write(head(box.key, id));
-    await vi.waitFor(() => expect(api.admitted.inHand.bytes).toBeGreaterThan(0), 30_000);
+    await vi.waitFor(() => expect(api.admitted.inHand.bytes).toBeGreaterThan(0), 90_000);
     await once(socket, 'close');
     expect(answer).toMatch(/^HTTP\/1.1 408 /);
     expect(api.admitted.inHand).toEqual({ requests: 0, bytes: 0 });
@@ -118,8 +118,8 @@ describe('a body that comes slowly', () => {
     const box = await api.newSandbox();
     const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
     socket.write(head(box.key, newId()));
-    await vi.waitFor(() => expect(api.admitted.inHand.requests).toBe(1), 30_000);
+    await vi.waitFor(() => expect(api.admitted.inHand.requests).toBe(1), 90_000);
     socket.destroy();
-    await vi.waitFor(() => expect(api.admitted.inHand).toEqual({ requests: 0, bytes: 0 }), 30_000);
+    await vi.waitFor(() => expect(api.admitted.inHand).toEqual({ requests: 0, bytes: 0 }), 90_000);
   });
 });

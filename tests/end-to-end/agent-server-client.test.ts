@@ -136,7 +136,7 @@ describe('conversations', () => {
     expect(await client.run(id)).toBe('started');
     await vi.waitFor(async () => {
       expect((await client.conversation(id))?.execution_status).toBe('finished');
-    }, 30_000);
+    }, 90_000);
 
     const count = await client.countEvents(id);
     const events: AgentEvent[] = [];
@@ -200,7 +200,7 @@ describe('commands', () => {
     const command = 'setsid sleep 701 & sleep 702';
     const call = client.runCommand({ command, timeoutSeconds: 600, signal: controller.signal });
     const outcome = call.catch((error: unknown) => error);
-    await vi.waitFor(async () => expect(await running()).toBe(2), 30_000);
+    await vi.waitFor(async () => expect(await running()).toBe(2), 90_000);
     controller.abort(reason);
     expect(await outcome).toBe(reason);
     expect(await running()).toBe(0);

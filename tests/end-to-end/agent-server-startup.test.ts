@@ -15,8 +15,8 @@ import { sandboxPaths } from '../../sandboxes/sandbox-paths.js';
 import { createSandboxBench, type SandboxBench } from '../support/real-sandbox.js';
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 
-const WITHIN = { timeout: 60_000, interval: 100 };
-const LONG = 240_000;
+const WITHIN = { timeout: 180_000, interval: 100 };
+const LONG = 420_000;
 let bench: SandboxBench;
 let llm: ScriptedLlm;
 let receiver: Server;

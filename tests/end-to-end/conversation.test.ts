@@ -56,7 +56,7 @@ describe('a conversation on the real agent-server', () => {
         const said = (await eventsOf(product, id)).flatMap((event) => userText(event) ?? []);
         expect(said).toEqual(texts);
       },
-      { timeout: 30_000, interval: 200 },
+      { timeout: 90_000, interval: 200 },
     );
 
   it('streams its phases, runs, and brings events, title and statistics home (D9)', async () => {
@@ -82,7 +82,7 @@ describe('a conversation on the real agent-server', () => {
       const stored = await eventsOf(product, id);
       expect([ours.body, stored.length]).toEqual([await own.json(), ours.body]);
       return stored;
-    }, 30_000);
+    }, 90_000);
     const kinds = events.map((event) => event.kind);
     expect(kinds).toContain('MessageEvent');
     expect(kinds).toContain('ObservationEvent');
@@ -91,10 +91,10 @@ describe('a conversation on the real agent-server', () => {
       const { title, metrics } = await readConversation(product, id);
       expect(title).toBe('Scripted title');
       expect(metrics?.accumulated_token_usage.prompt_tokens).toBeGreaterThan(0);
-    }, 30_000);
+    }, 90_000);
   });
 
-  it('works on a repository: clone, branch, setup script and hook', { timeout: 120_000 }, async () => {
+  it('works on a repository: clone, branch, setup script and hook', { timeout: 420_000 }, async () => {
     await git.addRepository('acme/rocket', {
       files: {
         'README.md': '# Rocket\n',
@@ -176,9 +176,9 @@ describe('a conversation on the real agent-server', () => {
     expect(tasks.at(-2)?.status).toBe('PREPARING_REPOSITORY');
     expect(last.detail).toContain('acme/does-not-exist');
     expect(last.detail).not.toContain('git-token-1');
-    await vi.waitFor(async () => expect(await sandboxesOf(product)).toHaveLength(before), 30_000);
+    await vi.waitFor(async () => expect(await sandboxesOf(product)).toHaveLength(before), 90_000);
     const directories = () => readdirSync(join(product.directory, 'host', 'sandboxes'));
-    await vi.waitFor(() => expect(directories()).not.toContain(last.sandbox_id), 30_000);
+    await vi.waitFor(() => expect(directories()).not.toContain(last.sandbox_id), 90_000);
   });
 
   it('whose model is down is READY, and its run ends in error with an event that says why', async () => {
@@ -197,7 +197,7 @@ describe('a conversation on the real agent-server', () => {
       await vi.waitFor(async () => {
         const events = await eventsOf(product, id);
         expect(events.map((event) => event.kind)).toContain('ConversationErrorEvent');
-      }, 30_000);
+      }, 90_000);
       // No model, so the title is made from the first message.
       await vi.waitFor(
         async () => expect((await readConversation(product, id)).title).toBe('Hello?'),
@@ -236,7 +236,7 @@ describe('a conversation on the real agent-server', () => {
       );
     const woken = await say(id, 'Still there?');
     expect(woken).toMatchObject({ status: 200, body: { success: true, sandbox_status: 'PAUSED' } });
-    await vi.waitFor(async () => expect((await statusOf())?.status).toBe('RUNNING'), 30_000);
+    await vi.waitFor(async () => expect((await statusOf())?.status).toBe('RUNNING'), 90_000);
 
     // A start in it, and a message for that start while it is under way.
     const second = await postStart(product, { initial_message: userMessage('Two'), sandbox_id: box });
@@ -258,7 +258,7 @@ describe('a conversation on the real agent-server', () => {
       expect((await product.call('DELETE', `/api/v1/app-conversations/${conversation}`)).status).toBe(200);
     }
     await vi.waitFor(async () => expect((await statusOf()) ?? null).toBeNull(), {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 100,
     });
     expect(await eventsOf(product, id)).toEqual([]);

@@ -22,7 +22,7 @@ let client: AgentServerClient;
 let activities: CallbackActivities;
 let project: string;
 
-const PATIENCE = { timeout: 30_000, interval: 100 };
+const PATIENCE = { timeout: 90_000, interval: 100 };
 
 beforeAll(async () => {
   [api, bench, llm] = await Promise.all([

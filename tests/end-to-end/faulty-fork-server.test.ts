@@ -19,7 +19,7 @@ import { makeDirectories } from '../../sandboxes/sandbox-directories.js';
 import { sandboxPaths } from '../../sandboxes/sandbox-paths.js';
 import { IMPORTS_WHILE, installStandIn, NO_FORKS_WHILE } from '../support/stand-in-installation.js';
 
-const WITHIN = { timeout: 30_000, interval: 20 };
+const WITHIN = { timeout: 90_000, interval: 20 };
 
 let root: string;
 let command: string;

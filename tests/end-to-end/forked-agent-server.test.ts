@@ -18,7 +18,7 @@ import { createSandboxBench, type SandboxBench } from '../support/real-sandbox.j
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 
 const WITHIN = { timeout: 90_000, interval: 50 };
-const LONG = 300_000;
+const LONG = 420_000;
 
 interface Running {
   launch: SandboxLaunch;

@@ -22,7 +22,7 @@ let box: Stage;
 let other: Stage;
 let conversationId: string;
 
-const PATIENCE = { timeout: 30_000, interval: 100 };
+const PATIENCE = { timeout: 90_000, interval: 100 };
 
 beforeAll(async () => {
   [bench, llm, gateway] = await Promise.all([

@@ -28,7 +28,7 @@ describe('with a Gitea server', () => {
     product = await startProduct({
       env: { CALLBOARD_GIT_VERIFY_TOKENS: 'true', CALLBOARD_GIT_ALLOWED_PRIVATE_HOSTS: gitea.url },
     });
-  }, 240_000);
+  }, 420_000);
   afterAll(async () => {
     await product?.stop();
     await gitea?.close();

@@ -108,13 +108,13 @@ describe('a full run with marked secrets', () => {
     });
     await vi.waitFor(
       async () => expect((await eventsOf(product, conversationId)).length).toBeGreaterThan(before + 1),
-      { timeout: 60_000, interval: 200 },
+      { timeout: 180_000, interval: 200 },
     );
     await vi.waitFor(
       async () => expect((await readConversation(product, conversationId)).execution_status).toBe('finished'),
-      { timeout: 60_000, interval: 200 },
+      { timeout: 180_000, interval: 200 },
     );
-  }, 240_000);
+  }, 420_000);
 
   it('tells nobody in an error either', async () => {
     await put('/api/v1/settings', {

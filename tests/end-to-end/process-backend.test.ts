@@ -119,7 +119,7 @@ describe('a sandbox', () => {
       initial_message: { role: 'user', content: [{ type: 'text', text: 'wait for me' }], run: true },
       autotitle: false,
     });
-    await vi.waitFor(() => access(inProject('ticks')), 30_000);
+    await vi.waitFor(() => access(inProject('ticks')), 90_000);
     const environment = await readFile(inProject('env.txt'), 'utf8');
     expect(environment).toContain(`TMUX_TMPDIR=${pathsOf(launch).terminals}`);
     expect(environment).not.toMatch(new RegExp(`${launch.sessionApiKey}|${launch.secretKey}`));
@@ -141,12 +141,12 @@ describe('a sandbox', () => {
     await backend.resume(launch.sandboxId, handle);
     expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
     expect((await client.serverInfo()).version).toBe('1.34.0');
-    await vi.waitFor(async () => expect(await ticks()).toBeGreaterThan(before), 30_000);
+    await vi.waitFor(async () => expect(await ticks()).toBeGreaterThan(before), 90_000);
 
     await writeFile(inProject('go'), '');
     await vi.waitFor(async () => {
       expect((await client.conversation(conversationId))?.execution_status).toBe('finished');
-    }, 30_000);
+    }, 90_000);
     const events: AgentEvent[] = [];
     for await (const event of client.eventsFrom(conversationId)) events.push(event);
     const observation = JSON.stringify(
@@ -181,7 +181,7 @@ describe('a sandbox', () => {
       });
       watcher.watch(launch.sandboxId, handle, 'running');
       process.kill(handle.pid!, 'SIGKILL');
-      await vi.waitFor(() => expect(reported).toHaveLength(1), 30_000);
+      await vi.waitFor(() => expect(reported).toHaveLength(1), 90_000);
       await watcher.stop();
       // Its parent was the worker that was killed, so nobody knows the exit code.
       expect(reported).toEqual([{ state: 'gone', exitCode: null }]);

@@ -100,7 +100,7 @@ describe('a real sandbox that is left alone', () => {
       () => expect(JSON.stringify(llm.calls.map(({ body }) => body.messages))).toContain('before'),
       30_000,
     );
-    await vi.waitFor(async () => expect(await agentServer.countEvents(id)).toBeGreaterThan(3), 30_000);
+    await vi.waitFor(async () => expect(await agentServer.countEvents(id)).toBeGreaterThan(3), 90_000);
 
     await Promise.all([product.api.end('SIGKILL'), product.worker.end('SIGKILL')]);
     const known = await countKnown();
@@ -110,7 +110,7 @@ describe('a real sandbox that is left alone', () => {
         const info = await agentServer.conversation(dashedId(id));
         expect(info?.execution_status).toBe('finished');
       },
-      { timeout: 30_000, interval: 100 },
+      { timeout: 90_000, interval: 100 },
     );
     // A long outage: by the time that has gone by, the sandbox would be put to sleep at once.
     await database.query(`update sandboxes set last_active_at = now() - interval '1 hour'`);
@@ -119,7 +119,7 @@ describe('a real sandbox that is left alone', () => {
 
     await Promise.all([product.replaceApi(), product.replaceWorker()]);
     await vi.waitFor(async () => expect(byId(await eventsOf(product, id))).toEqual(byId(theirs)), {
-      timeout: 60_000,
+      timeout: 180_000,
       interval: 200,
     });
     await runStatus(product, id, 'finished');
@@ -135,7 +135,7 @@ describe('a real sandbox that is left alone', () => {
     );
     const waiting = await database.query('select from callback_queue');
     expect(waiting.rowCount).toBe(0);
-  }, 300_000);
+  }, 420_000);
 
   it('is paused by itself, and a message wakes it and is answered', async () => {
     await vi.waitFor(
@@ -144,7 +144,7 @@ describe('a real sandbox that is left alone', () => {
           sandbox_status: 'PAUSED',
           session_api_key: null,
         }),
-      { timeout: 60_000, interval: 200 },
+      { timeout: 180_000, interval: 200 },
     );
     const { rows } = await database.query<{ detail: string }>('select detail from sandboxes');
     expect(rows[0]?.detail).toContain('paused after 12 seconds without message or event');
@@ -161,8 +161,8 @@ describe('a real sandbox that is left alone', () => {
         expect(asked).toBeGreaterThan(-1);
         expect(JSON.stringify(events.slice(asked))).toContain('Yes, I am awake');
       },
-      { timeout: 60_000, interval: 200 },
+      { timeout: 180_000, interval: 200 },
     );
     await runStatus(product, id, 'finished');
-  }, 180_000);
+  }, 420_000);
 });

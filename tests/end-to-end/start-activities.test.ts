@@ -135,7 +135,7 @@ describe('an attempt that was interrupted', () => {
     open.hold();
     const worker = new AbortController();
     const first = fixture.activities({ signal: worker.signal }).prepareRepository(start.taskId);
-    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 30_000 });
+    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 90_000 });
     worker.abort(new CancelledFailure('WORKER_SHUTDOWN'));
     await expect(first).rejects.toThrow('WORKER_SHUTDOWN');
     const second = fixture.activities({ attempt: 2 }).prepareRepository(start.taskId);
@@ -150,12 +150,12 @@ describe('an attempt that was interrupted', () => {
     open.hold();
     const cancel = new AbortController();
     const attempt = fixture.activities({ signal: cancel.signal }).prepareRepository(start.taskId);
-    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 30_000 });
+    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 90_000 });
     cancel.abort(new CancelledFailure('CANCELLED'));
     await expect(attempt).rejects.toThrow('CANCELLED');
     open.release();
     await vi.waitFor(async () => expect(await readdir(start.workingDirectory)).toEqual([]), {
-      timeout: 30_000,
+      timeout: 90_000,
     });
   });
 
@@ -168,13 +168,13 @@ describe('an attempt that was interrupted', () => {
     environment.on('heartbeat', (detail: unknown) => details.push(detail));
     const activities = fixture.activities({ inTemporal: true });
     const attempt = environment.run((taskId: string) => activities.prepareRepository(taskId), start.taskId);
-    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 30_000 });
+    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 90_000 });
     environment.cancel('CANCELLED');
     await expect(attempt).rejects.toThrow('CANCELLED');
     expect(details).toContainEqual(expect.objectContaining({ phase: 'cloning owner/example' }));
     open.release();
     await vi.waitFor(async () => expect(await readdir(start.workingDirectory)).toEqual([]), {
-      timeout: 30_000,
+      timeout: 90_000,
     });
   });
 

@@ -27,7 +27,7 @@ describe('somebody at a terminal', () => {
     up = spawn(process.execPath, [MAIN, 'up'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [up.stdout, up.stderr])
       stream?.on('data', (data: Buffer) => (output += data.toString()));
-    await vi.waitFor(() => expect(output).toContain('Callboard is up'), { timeout: 60_000, interval: 50 });
+    await vi.waitFor(() => expect(output).toContain('Callboard is up'), { timeout: 180_000, interval: 50 });
   };
   const stopUp = async (): Promise<void> => {
     const exit = once(up, 'exit');
@@ -96,13 +96,13 @@ describe('somebody at a terminal', () => {
 
   it('pauses and resumes sandboxes, by callboard and by temporal', async () => {
     await callboard('sandboxes', 'pause', sandbox);
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 30_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 90_000);
     await callboard('sandboxes', 'resume', sandbox);
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 30_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 90_000);
     await temporal('workflow', 'signal', '--workflow-id', `sandbox/${sandbox}`, '--name', 'pause');
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 30_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('PAUSED'), 90_000);
     await temporal('workflow', 'signal', '--workflow-id', `sandbox/${sandbox}`, '--name', 'resume');
-    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 30_000);
+    await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), 90_000);
   });
 
   it('says which sandbox there is none of, and finds that each that there is has its actor', async () => {
@@ -112,7 +112,7 @@ describe('somebody at a terminal', () => {
     // What Temporal lists is a moment old.
     await vi.waitFor(
       async () => expect(await callboard('doctor')).toContain('sandboxes: 1 have their actors'),
-      { timeout: 60_000, interval: 500 },
+      { timeout: 180_000, interval: 500 },
     );
   });
 
@@ -124,11 +124,11 @@ describe('somebody at a terminal', () => {
     expect(await statusOf(sandbox)).toBe('PAUSED');
     await callboard('sandboxes', 'resume', sandbox);
     await vi.waitFor(async () => expect(await statusOf(sandbox)).toBe('RUNNING'), {
-      timeout: 60_000,
+      timeout: 180_000,
       interval: 500,
     });
     expect(agentServersOf(sandbox)).toHaveLength(1);
-  }, 150_000);
+  }, 420_000);
 
   it('finds its sandbox running after up was killed with -9 (D16)', async () => {
     const exit = once(up, 'exit');
@@ -141,7 +141,7 @@ describe('somebody at a terminal', () => {
     expect(agentServersOf(sandbox)).toEqual([survivor]);
     await callboard('sandboxes', 'delete', sandbox);
     await vi.waitFor(() => expect(agentServersOf(sandbox)).toHaveLength(0), {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 100,
     });
     expect(await callboard('sandboxes', 'list')).toContain('There are no sandboxes.');

@@ -35,7 +35,7 @@ afterEach(async () => {
   }
   // What was orphaned by a test that failed half way.
   for (const pid of enginesOn(dir)) process.kill(pid, 'SIGKILL');
-  await vi.waitFor(() => rmSync(dir, { recursive: true, force: true }), { timeout: 30_000 });
+  await vi.waitFor(() => rmSync(dir, { recursive: true, force: true }), { timeout: 90_000 });
 });
 
 function up(env: NodeJS.ProcessEnv = {}): UpProcess {
@@ -163,7 +163,7 @@ describe('callboard up', () => {
       async () => expect(await query(databaseUrl, 'select 1 as one')).toEqual([{ one: 1 }]),
       30_000,
     );
-    await vi.waitFor(async () => expect(await namespaces(temporalAddress)).toContain('default'), 30_000);
+    await vi.waitFor(async () => expect(await namespaces(temporalAddress)).toContain('default'), 90_000);
     process_.signal('SIGINT');
     expect(await process_.end()).toBe(0);
     expect(enginesOn(dir)).toEqual([]);
@@ -223,7 +223,7 @@ describe('callboard up', () => {
   it('begins anew where a first start was interrupted while it made the database', async () => {
     const first = up();
     await vi.waitFor(() => statSync(join(dir, 'postgres/cluster.unfinished')), {
-      timeout: 30_000,
+      timeout: 90_000,
       interval: 5,
     });
     first.signal('SIGKILL');
@@ -256,6 +256,6 @@ describe('callboard up', () => {
     await process_.says(/Stopping Callboard/);
     process_.signal('SIGINT');
     expect(await process_.end()).toBe(130);
-    await vi.waitFor(() => expect(enginesOn(dir)).toEqual([]), 30_000);
+    await vi.waitFor(() => expect(enginesOn(dir)).toEqual([]), 90_000);
   });
 });

@@ -13,7 +13,7 @@ import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-
 
 const WITHIN = { timeout: 90_000, interval: 100 };
 /** Two boots in turn, on a machine that others use too. */
-const LONG = 300_000;
+const LONG = 420_000;
 
 describe('a worker that keeps a sandbox warm', () => {
   let llm: ScriptedLlm;

@@ -11,7 +11,7 @@ import { startGitServer, type GitServer } from '../support/git-server.js';
 import { buildLightAgentServer } from '../support/light-agent-server.js';
 import { startProduct, type Product } from '../support/product.js';
 
-const PATIENCE = { timeout: 60_000, interval: 100 };
+const PATIENCE = { timeout: 180_000, interval: 100 };
 
 /** The product as it is, with limits of seconds and an agent-server that needs no model. */
 describe('a start that runs into the time limit of', () => {

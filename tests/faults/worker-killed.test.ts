@@ -81,7 +81,7 @@ describe('a start whose worker is killed with -9', () => {
       expect(await listed.json()).toBe(1);
       await product.call('DELETE', `/api/v1/sandboxes/${box}`);
       await vi.waitFor(() => expect(agentServersOf(box!)).toHaveLength(0), {
-        timeout: 30_000,
+        timeout: 90_000,
         interval: 100,
       });
     },
@@ -95,7 +95,7 @@ describe('a start whose worker is killed with -9', () => {
       between.network.keepAnswerTo('POST /api/conversations HTTP');
       const { id: taskId } = await postStart(product, { initial_message: userMessage('Hello') });
       await vi.waitFor(() => expect(between.network.kept).toBeGreaterThan(0), {
-        timeout: 150_000,
+        timeout: 300_000,
         interval: 50,
       });
       const { raw } = await product.temporal.client.workflow
@@ -124,11 +124,11 @@ describe('a start whose worker is killed with -9', () => {
           const said = (await eventsOf(product, id!)).filter(({ kind }) => kind === 'MessageEvent');
           expect(said.filter(({ source }) => source === 'user')).toHaveLength(1);
         },
-        { timeout: 30_000, interval: 100 },
+        { timeout: 90_000, interval: 100 },
       );
       await product.call('DELETE', `/api/v1/sandboxes/${box}`);
       await vi.waitFor(() => expect(agentServersOf(box!)).toHaveLength(0), {
-        timeout: 30_000,
+        timeout: 90_000,
         interval: 100,
       });
     } finally {

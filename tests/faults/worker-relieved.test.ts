@@ -54,7 +54,7 @@ describe('a start whose processes are asked to end (SIGTERM)', () => {
         ended = task;
         const project = projectOf(task.sandbox_id ?? '');
         const scriptRuns = () =>
-          vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 30_000);
+          vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 90_000);
         if (task.status === 'RUNNING_SETUP_SCRIPT') await scriptRuns();
         if (task.status === phase) {
           for (let time = 0; time < times; time++) {
@@ -97,7 +97,7 @@ describe('a start whose processes are asked to end (SIGTERM)', () => {
     git.release();
     const { id, sandbox_id: box } = tasks.at(-1)!;
     const project = projectOf(box!);
-    await vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 30_000);
+    await vi.waitFor(() => expect(existsSync(join(project, 'setup-runs.txt'))).toBe(true), 90_000);
     writeFileSync(join(project, 'go'), '');
     expect(await endOfStart(product, id)).toMatchObject({ status: 'READY', detail: null });
   });

@@ -47,7 +47,7 @@ export async function readTask(product: Product, id: string): Promise<StartTask>
 }
 
 /** Waits until the start has ended. */
-export const endOfStart = (product: Product, id: string, timeout = 90_000): Promise<StartTask> =>
+export const endOfStart = (product: Product, id: string, timeout = 240_000): Promise<StartTask> =>
   vi.waitFor(
     async () => {
       const task = await readTask(product, id);
@@ -75,7 +75,7 @@ export const runStatus = (product: Product, id: string, status: string): Promise
       expect(conversation.execution_status).toBe(status);
       return conversation;
     },
-    { timeout: 60_000, interval: 100 },
+    { timeout: 180_000, interval: 100 },
   );
 
 export async function eventsOf(product: Product, id: string): Promise<AgentEvent[]> {

@@ -11,7 +11,7 @@ import { freePort } from './loopback.js';
 
 const run = promisify(execFile);
 const INSTALL = fileURLToPath(new URL('./gitea/install.sh', import.meta.url));
-const BOOT_MS = 60_000;
+const BOOT_MS = 180_000;
 const PASSWORD = 'a password of the tests';
 
 export class Gitea {

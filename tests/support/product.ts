@@ -16,7 +16,7 @@ import { connectTemporal } from './temporal.js';
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** Long enough for a cold Node process on a busy machine. */
-const BOOT_MS = 60_000;
+const BOOT_MS = 180_000;
 
 /** One `callboard` process. */
 export class ProductProcess {
@@ -200,7 +200,7 @@ async function drainPools({ temporal }: Product): Promise<void> {
 
 /** Waits until no sandbox actor runs any more. */
 async function allActorsEnded({ temporal }: Product): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 180_000;
   const query = "WorkflowType = 'sandbox' AND ExecutionStatus = 'Running'";
   while ((await temporal.client.workflow.count(query)).count > 0) {
     if (Date.now() > deadline) throw new Error('sandboxes were still being deleted after a minute');

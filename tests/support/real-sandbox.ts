@@ -68,7 +68,7 @@ export async function createSandboxBench(forkAgentServers = false): Promise<Sand
     clientOf: (launch, handle) =>
       createAgentServerClient({ baseUrl: handle.url, sessionApiKey: launch.sessionApiKey }),
     ready: ({ sandboxId, sessionApiKey }, handle) =>
-      awaitReady({ backend, sandboxId, handle, sessionApiKey, startupTimeoutMs: 60_000 }),
+      awaitReady({ backend, sandboxId, handle, sessionApiKey, startupTimeoutMs: 180_000 }),
     async close() {
       for (const { sandboxId } of launches) await backend.destroy(sandboxId, null);
       await rm(root, { recursive: true, force: true });

@@ -54,7 +54,7 @@ export class UpProcess {
         if (what.test(this.output)) return;
         throw new Error(`${String(what)} is not in:\n${this.output}`);
       },
-      { timeout: 60_000, interval: 20 },
+      { timeout: 180_000, interval: 20 },
     );
   }
 

@@ -37,7 +37,7 @@ describe('a conversation actor to which thousands of signals were sent while no 
     await actors.wake(gone, conversationDeletedSignal);
     await flood(gone, SIGNALS / 8); // of webhooks that came too late
     worker = await actors.work();
-  }, 240_000);
+  }, 420_000);
   afterAll(() => actors.close());
 
   async function flood(id: string, signals: number): Promise<void> {

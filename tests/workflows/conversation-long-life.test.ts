@@ -59,14 +59,14 @@ describe('a conversation actor that lives for long', () => {
     };
     fake.holdDeliveries = true;
     const first = await say(...texts.slice(0, 3));
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 90_000);
     // Its history grows beside the delivery, which is not cut short for it.
     await vi.waitFor(
       async () => {
         await actors.wake(id, callbacksQueuedSignal);
         expect((await first.describe()).historyLength).toBeGreaterThan(LONG);
       },
-      { timeout: 60_000, interval: 10 },
+      { timeout: 180_000, interval: 10 },
     );
     await say(...texts.slice(3, 6));
     fake.holdDeliveries = false;

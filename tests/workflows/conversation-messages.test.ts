@@ -63,7 +63,7 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 90_000);
     await wake(id, messagesQueuedSignal);
     fake.holdDeliveries = false;
     await handle.result();
@@ -74,11 +74,11 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 90_000);
     await wake(id, callbacksQueuedSignal);
-    await vi.waitFor(() => expect(fake.runs).toBe(1), 30_000);
+    await vi.waitFor(() => expect(fake.runs).toBe(1), 90_000);
     await wake(id, callbacksQueuedSignal);
-    await vi.waitFor(() => expect(fake.runs).toBe(2), 30_000);
+    await vi.waitFor(() => expect(fake.runs).toBe(2), 90_000);
     fake.holdDeliveries = false;
     await handle.result();
     expect(fake.delivered).toHaveLength(1);
@@ -88,7 +88,7 @@ describe('the conversation actor with messages', () => {
     const id = randomUUID();
     fake.holdDeliveries = true;
     const handle = await wake(id, messagesQueuedSignal);
-    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(fake.delivered).toHaveLength(1), 90_000);
     await wake(id, conversationDeletedSignal);
     await handle.result();
     expect(fake.deleted).toEqual([id]);

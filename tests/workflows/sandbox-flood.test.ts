@@ -43,4 +43,4 @@ it('thousands of signals that waited for a worker are dealt with in one task, an
   expect(host.rows.get(actor.sandboxId)?.at(-1)).toEqual({ status: 'MISSING', detail: 'deleted' });
   // What was said a thousand times was done once or twice.
   expect(bench.actionsOf(actor.sandboxId).length).toBeLessThan(10);
-}, 240_000);
+}, 420_000);

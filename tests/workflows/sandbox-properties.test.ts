@@ -89,5 +89,5 @@ describe('whatever befalls a sandbox', () => {
       }),
       { numRuns: 20, endOnFailure: true },
     );
-  }, 240_000);
+  }, 420_000);
 });

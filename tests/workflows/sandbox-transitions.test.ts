@@ -139,7 +139,7 @@ describe('the actor', () => {
         }
         await vi.waitFor(
           async () => expect((await actor.query(sandboxStateQuery)).status).toBe(expected.status),
-          { timeout: 30_000, interval: 20 },
+          { timeout: 90_000, interval: 20 },
         );
         const shown = bench.host.statuses(actor.sandboxId).at(-1);
         if (shown !== undefined && !expected.actions.some((action) => USUAL[action] === 'booted')) {
@@ -163,7 +163,7 @@ describe('the actor', () => {
       const sandboxId = randomUUID();
       bench.host.held.add(`boot ${sandboxId}`);
       const actor = await bench.start({ sandboxId });
-      await vi.waitFor(() => expect(bench.actionsOf(actor.sandboxId)).toContain('boot'), 30_000);
+      await vi.waitFor(() => expect(bench.actionsOf(actor.sandboxId)).toContain('boot'), 90_000);
       await send(actor, letter);
       await bench.reached(actor);
       if (letter === 'delete') await actor.result();
@@ -173,7 +173,7 @@ describe('the actor', () => {
       if (letter !== 'delete') {
         await vi.waitFor(
           async () => expect((await actor.query(sandboxStateQuery)).status).toBe(expected.status),
-          { timeout: 30_000, interval: 20 },
+          { timeout: 90_000, interval: 20 },
         );
         await actor.signal(sandboxSignal('delete'));
         await actor.result();
@@ -201,7 +201,7 @@ describe('the actor', () => {
       await send(actor, letter);
       const expected = walk(status, letter, result);
       if (result === 'interrupted') {
-        await vi.waitFor(() => expect(bench.actionsOf(actor.sandboxId)).toHaveLength(1), 30_000);
+        await vi.waitFor(() => expect(bench.actionsOf(actor.sandboxId)).toHaveLength(1), 90_000);
         await actor.executeUpdate(sandboxUpdate('delete'));
       } else if (expected.status === DELETED) {
         await actor.result();
@@ -211,7 +211,7 @@ describe('the actor', () => {
             expect(bench.actionsOf(actor.sandboxId)).toHaveLength(expected.actions.length);
             expect((await actor.query(sandboxStateQuery)).status).toBe(expected.status);
           },
-          { timeout: 30_000, interval: 20 },
+          { timeout: 90_000, interval: 20 },
         );
         await actor.executeUpdate(sandboxUpdate('delete'));
       }

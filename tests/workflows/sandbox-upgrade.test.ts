@@ -29,9 +29,9 @@ describe('a sandbox that was started by version 0.1.0', () => {
     });
     expect(await actor.executeUpdate(sandboxUpdate('resume'))).toBe('RUNNING');
     // Only this version looks whether its sandboxes are idle.
-    await vi.waitFor(() => expect(host.calls).toContain(`judgeIdleness ${actor.sandboxId}`), 30_000);
+    await vi.waitFor(() => expect(host.calls).toContain(`judgeIdleness ${actor.sandboxId}`), 90_000);
     await actor.signal(observedSignal, { state: 'silent' });
-    await vi.waitFor(() => expect(host.statuses(actor.sandboxId).at(-1)).toBe('ERROR'), 30_000);
+    await vi.waitFor(() => expect(host.statuses(actor.sandboxId).at(-1)).toBe('ERROR'), 90_000);
     expect(
       await bench.environment.client.workflow
         .getHandle(actor.workflowId)

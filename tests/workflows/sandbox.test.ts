@@ -66,9 +66,9 @@ describe('the sandbox actor', () => {
     const id = idOf(handle);
     await handle.executeUpdate(ensureRunningUpdate);
     await handle.signal(sandboxSignal('pause'));
-    await vi.waitFor(() => expect(host.things.get(id)).toBe('paused'), 30_000);
+    await vi.waitFor(() => expect(host.things.get(id)).toBe('paused'), 90_000);
     await handle.signal(sandboxSignal('resume'));
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING']), 30_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['PAUSED', 'RUNNING']), 90_000);
     await handle.signal(sandboxSignal('delete'));
     await handle.result();
     expect(host.things.has(id)).toBe(false);
@@ -135,7 +135,7 @@ describe('the sandbox actor', () => {
     await handle.executeUpdate(ensureRunningUpdate);
     host.things.delete(id);
     await handle.signal(observedSignal, { state: 'gone', exitCode: 137 });
-    await vi.waitFor(() => expect(host.statuses(id)).toContain('MISSING'), 30_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toContain('MISSING'), 90_000);
     expect((await handle.query(sandboxStateQuery)).detail).toContain('code 137');
     expect(await handle.executeUpdate(ensureRunningUpdate)).toBe('RUNNING');
     expect(host.things.get(id)).toBe('running');
@@ -163,12 +163,12 @@ describe('the sandbox actor', () => {
     const id = idOf(handle);
     await handle.executeUpdate(ensureRunningUpdate);
     await handle.signal(observedSignal, { state: 'running', row: 'PAUSED', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING']), 30_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING']), 90_000);
     // Where the row is right, what was seen is what is new.
     await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED']), 30_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED']), 90_000);
     await handle.signal(observedSignal, { state: 'paused', row: 'RUNNING', thing: host.thing(id) });
-    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED']), 30_000);
+    await vi.waitFor(() => expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED']), 90_000);
     await handle.executeUpdate(sandboxUpdate('delete'));
     expect(host.statuses(id)).toEqual(['RUNNING', 'PAUSED', 'PAUSED', 'MISSING']);
   });
@@ -177,7 +177,7 @@ describe('the sandbox actor', () => {
     host.holdBoot = true;
     const handle = await start();
     const id = idOf(handle);
-    await vi.waitFor(() => expect(host.things.has(id)).toBe(true), 30_000);
+    await vi.waitFor(() => expect(host.things.has(id)).toBe(true), 90_000);
     await handle.signal(sandboxSignal('delete'));
     host.holdBoot = false;
     await handle.result();
@@ -243,7 +243,7 @@ describe('the sandbox actor', () => {
     expect(events?.filter(({ timerStartedEventAttributes: timer }) => timer)).toEqual([]);
     expect(looks()).toEqual([]);
     await handle.signal(observedSignal, { state: 'running', thing: host.thing(idOf(handle)) });
-    await vi.waitFor(() => expect(looks()).toHaveLength(1), 30_000);
+    await vi.waitFor(() => expect(looks()).toHaveLength(1), 90_000);
     await handle.executeUpdate(sandboxUpdate('delete'));
   });
 });

@@ -198,7 +198,7 @@ describe('a start', () => {
     phases.hanging = 'runSetupScript';
     const taskId = randomUUID();
     const handle = await accept(taskId);
-    await vi.waitFor(() => expect(phases.calls).toContain(`runSetupScript ${taskId}`), 30_000);
+    await vi.waitFor(() => expect(phases.calls).toContain(`runSetupScript ${taskId}`), 90_000);
     await handle.cancel();
     await expect(handle.result()).rejects.toThrow();
     expect(last(taskId)).toEqual({ status: 'ERROR', fields: { detail: 'cancelled', cancelled: true } });

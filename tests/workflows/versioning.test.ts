@@ -34,7 +34,7 @@ it('a versioned worker serves actors that move on to later versions', async () =
           deploymentName,
           buildId: '1',
         }),
-      { timeout: 30_000, interval: 200 },
+      { timeout: 90_000, interval: 200 },
     );
     const id = randomUUID();
     const handle = await environment.client.workflow.signalWithStart(CONVERSATION_WORKFLOW, {

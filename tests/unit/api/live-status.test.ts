@@ -133,7 +133,7 @@ describe('the status of a conversation', () => {
     expect(await status()).toBe('running');
     answer = 'finished';
     expect(await status()).toBe('running');
-    await vi.waitFor(async () => expect(await status()).toBe('finished'), 30_000);
+    await vi.waitFor(async () => expect(await status()).toBe('finished'), 90_000);
     expect(servers.asked).toHaveLength(2);
     expect(servers.asked[0]?.ids.map(hexId)).toEqual([item.conversation.id]);
   });

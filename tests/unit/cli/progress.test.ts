@@ -38,7 +38,7 @@ describe('progress', () => {
       note('building');
       return new Promise<void>((resolve) => (finish = resolve));
     });
-    await vi.waitFor(() => expect(out.text()).toMatch(/^ {2}… Temporal CLI: building \(0\.\d s\)\n/), 30_000);
+    await vi.waitFor(() => expect(out.text()).toMatch(/^ {2}… Temporal CLI: building \(0\.\d s\)\n/), 90_000);
     finish();
     await step;
   });
@@ -53,7 +53,7 @@ describe('progress', () => {
         return new Promise<void>((resolve) => finish.push(resolve));
       }),
     );
-    await vi.waitFor(() => expect(out.text()).toContain('… one: a detail'), 30_000);
+    await vi.waitFor(() => expect(out.text()).toContain('… one: a detail'), 90_000);
     for (const painted of out.written.filter((text) => text.includes('…'))) {
       expect(painted.replace('\r\x1b[2K', '').length).toBeLessThan(40);
     }

@@ -65,7 +65,7 @@ describe('callboard start', () => {
     expect((ended as UserError).message).toBe(
       `The events of the conversation can no longer be followed (ECONNREFUSED); it goes on without us: GET ${originOf(server)}/api/v1/conversation/${CONVERSATION}/events/search tells how.`,
     );
-  }, 60_000);
+  }, 90_000);
 
   it.each([
     [

@@ -97,7 +97,7 @@ describe('launching', () => {
     await vi.waitFor(async () => {
       const tail = await backend.logTail(launch.sandboxId, 5);
       expect(tail.at(-1)).toBe(`serving --host 127.0.0.1 --port ${launch.port}`);
-    }, 30_000);
+    }, 90_000);
     expect(await backend.logSize(launch.sandboxId)).toBeGreaterThan(0);
     expect((await stat(pathsOf(launch).directory)).mode & 0o777).toBe(0o700);
     expect((await stat(pathsOf(launch).terminals)).mode & 0o777).toBe(0o700);
@@ -107,7 +107,7 @@ describe('launching', () => {
   it('shows what waits for work as running, whatever the system calls that (D25)', async () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
-    await vi.waitFor(async () => expect((await readStat(handle.pid!))?.state).toBe('S'), 30_000);
+    await vi.waitFor(async () => expect((await readStat(handle.pid!))?.state).toBe('S'), 90_000);
     expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
   });
 
@@ -127,7 +127,7 @@ describe('launching', () => {
       const found = await servers(launch);
       expect(found).toHaveLength(1);
       return found;
-    }, 30_000);
+    }, 90_000);
     const texts = await Promise.all(
       [`/proc/${pid!}/cmdline`, `/proc/${pid!}/environ`, pathsOf(launch).record, pathsOf(launch).log].map(
         (path) => readFile(path, 'utf8'),
@@ -150,7 +150,7 @@ describe('launching', () => {
     expect(new Set(handles.map(({ pid }) => pid)).size).toBe(1);
     expect(await create().launch(launch)).toEqual(handles[0]);
     expect(await create().find(launch.sandboxId)).toEqual(handles[0]);
-    await vi.waitFor(async () => expect(await servers(launch)).toEqual([handles[0]!.pid]), 30_000);
+    await vi.waitFor(async () => expect(await servers(launch)).toEqual([handles[0]!.pid]), 90_000);
   });
 
   it.each([0, 1, 2, 4, 8, 16, 32, 64])(
@@ -167,7 +167,7 @@ describe('launching', () => {
       setTimeout(() => author.kill('SIGKILL'), delay);
       await exit;
       const handle = await backend.launch(launch);
-      await vi.waitFor(async () => expect(await servers(launch)).toEqual([handle.pid]), 30_000);
+      await vi.waitFor(async () => expect(await servers(launch)).toEqual([handle.pid]), 90_000);
       expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'running' });
     },
   );
@@ -176,9 +176,9 @@ describe('launching', () => {
     const launch = await aLaunch();
     const first = await backend.launch(launch);
     await writeFile(join(first.workingDirectory, 'work.txt'), 'kept');
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 90_000);
     process.kill(first.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 30_000);
+    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 90_000);
     const left = await processesOf(launch.sandboxId);
     expect(left).toHaveLength(1);
     const second = await backend.launch(launch);
@@ -187,7 +187,7 @@ describe('launching', () => {
       const pids = (await processesOf(launch.sandboxId)).map(({ pid }) => pid);
       expect(pids).toHaveLength(2);
       expect(pids).not.toContain(left[0]!.pid);
-    }, 30_000);
+    }, 90_000);
     expect(await readFile(join(second.workingDirectory, 'work.txt'), 'utf8')).toBe('kept');
     // The old handle is of the old process.
     expect(await backend.inspect(launch.sandboxId, first)).toEqual({ state: 'gone', exitCode: 137 });
@@ -197,14 +197,14 @@ describe('launching', () => {
     const careless = create({ command: await program('careless', 'setsid sleep 601 & exec sleep 600') });
     const launch = await aLaunch();
     const first = await careless.launch(launch);
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 90_000);
     process.kill(first.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await careless.find(launch.sandboxId)).toBeNull(), 30_000);
+    await vi.waitFor(async () => expect(await careless.find(launch.sandboxId)).toBeNull(), 90_000);
     const second = await careless.launch(launch);
     await vi.waitFor(async () => {
       expect(await servers(launch)).toEqual([second.pid]);
       expect(await processesOf(launch.sandboxId)).toHaveLength(2);
-    }, 30_000);
+    }, 90_000);
   });
 
   it('begins a new log when the old one is long', async () => {
@@ -264,12 +264,12 @@ describe('a launch that cannot work', () => {
     const handle = await broken.launch(launch);
     await vi.waitFor(async () => {
       expect(await broken.inspect(launch.sandboxId, handle)).toEqual({ state: 'gone', exitCode: 3 });
-    }, 30_000);
+    }, 90_000);
     expect(await broken.logTail(launch.sandboxId, 1)).toEqual(['no module named openhands']);
     // Noted for those who did not start it.
     await vi.waitFor(async () => {
       expect(await create().inspect(launch.sandboxId, handle)).toEqual({ state: 'gone', exitCode: 3 });
-    }, 30_000);
+    }, 90_000);
   });
 });
 
@@ -280,7 +280,7 @@ describe('pausing', () => {
   it('freezes every process of the sandbox and thaws them again, also when asked twice', async () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
-    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 30_000);
+    await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(2), 90_000);
     for (const _ of [1, 2]) {
       await backend.pause(launch.sandboxId, handle);
       expect(await backend.inspect(launch.sandboxId, handle)).toEqual({ state: 'paused' });
@@ -298,7 +298,7 @@ describe('pausing', () => {
     const launch = await aLaunch();
     const handle = await backend.launch(launch);
     process.kill(handle.pid!, 'SIGKILL');
-    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 30_000);
+    await vi.waitFor(async () => expect(await backend.find(launch.sandboxId)).toBeNull(), 90_000);
     await expect(backend.pause(launch.sandboxId, handle)).rejects.toMatchObject({ type: 'SandboxGone' });
     await expect(backend.resume(launch.sandboxId, handle)).rejects.toMatchObject({ type: 'SandboxGone' });
   });
@@ -325,7 +325,7 @@ describe('destroying', () => {
     for (const before of cases) {
       const launch = await aLaunch();
       const handle = await backend.launch(launch);
-      await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(3), 30_000);
+      await vi.waitFor(async () => expect(await processesOf(launch.sandboxId)).toHaveLength(3), 90_000);
       await before(launch, handle);
       await backend.destroy(launch.sandboxId, handle);
       await expectNothingLeft(launch, handle);

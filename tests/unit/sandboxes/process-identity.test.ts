@@ -56,9 +56,9 @@ describe('the identity of a process', () => {
       const pid = Number(data.toString());
       await vi.waitFor(async () => {
         expect(await readFile(`/proc/${parent.pid!}/comm`, 'utf8')).toBe('sleep\n');
-      }, 30_000);
+      }, 90_000);
       process.kill(pid, 'SIGKILL');
-      await vi.waitFor(async () => expect((await readStat(pid))?.state).toBe('Z'), 30_000);
+      await vi.waitFor(async () => expect((await readStat(pid))?.state).toBe('Z'), 90_000);
       const { startTime } = (await readStat(pid))!;
       expect(await statOf({ pid, startTime, bootId: await currentBootId() })).toBeNull();
     } finally {

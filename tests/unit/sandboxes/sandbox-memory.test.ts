@@ -7,7 +7,7 @@ import { chooseFreePort } from '../../../sandboxes/ports.js';
 import { createProcessBackend } from '../../../sandboxes/process-backend.js';
 import { BOOTED_SANDBOX_BYTES, FORKED_SANDBOX_BYTES } from '../../../sandboxes/sandbox-memory.js';
 
-const WITHIN = { timeout: 60_000, interval: 20 };
+const WITHIN = { timeout: 180_000, interval: 20 };
 let root: string;
 let end: (() => Promise<void>)[];
 
