@@ -134,7 +134,7 @@ describe('a start whose worker is killed with -9', () => {
     } finally {
       await between.close();
     }
-  }, 400_000);
+  }, 1_200_000);
 });
 
 /** Has everything that the product says to an agent-server pass a network of the test's. */
