@@ -37,9 +37,7 @@ function mapOf(file: string): SourceMap | null {
 function read(path: string): SourceMap | null {
   try {
     return new SourceMap(JSON.parse(readFileSync(path, 'utf8')) as SourceMapPayload);
-  } catch (err) {
-    // Without its map, which nothing else needs, a stack is told as it is: the error in it matters more.
-    if (err instanceof Error && 'code' in err && err.code === 'ENOENT') return null;
-    throw err;
+  } catch {
+    return null; // whatever is wrong with it, the error that is being told matters more than where it came from
   }
 }

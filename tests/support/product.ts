@@ -203,7 +203,7 @@ async function allActorsEnded({ temporal }: Product): Promise<void> {
   const deadline = Date.now() + 180_000;
   const query = "WorkflowType = 'sandbox' AND ExecutionStatus = 'Running'";
   while ((await temporal.client.workflow.count(query)).count > 0) {
-    if (Date.now() > deadline) throw new Error('sandboxes were still being deleted after a minute');
+    if (Date.now() > deadline) throw new Error('sandboxes were still being deleted after three minutes');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

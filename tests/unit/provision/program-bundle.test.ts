@@ -89,6 +89,9 @@ describe('the built program', () => {
     const other = join(root, 'other');
     expect(sourceStack(stack.replaceAll(root, other))).toBe(stack.replaceAll(root, other));
     expect(sourceStack(stack)).toBe(stack);
+    write('broken/cli/main.js.map', '{"version":3,"sou');
+    const broken = stack.replaceAll(dist, join(root, 'broken'));
+    expect(sourceStack(broken)).toBe(broken);
     const own = new Error('here').stack ?? '';
     expect(sourceStack(own)).toBe(own);
   });
