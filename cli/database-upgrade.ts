@@ -1,5 +1,6 @@
 /** The schema, brought up to date as soon as the database answers. */
 import { migrateDatabase } from '../db/migrate.js';
+import { isDatabaseOutage } from '../db/outages.js';
 import { DatabaseUnusable } from '../db/unusable.js';
 import { pause } from './pause.js';
 
@@ -37,8 +38,11 @@ export async function upgradeDatabase({
     try {
       return await migrateDatabase(url, { allowNewer });
     } catch (err) {
-      if (!(err instanceof DatabaseUnusable && err.isAway) || performance.now() > deadline) throw err;
-      onAway(err);
+      // It may go in the middle of it, too: nothing is left by halves then.
+      const problem = isDatabaseOutage(err) ? new DatabaseUnusable(url, err) : err;
+      if (!(problem instanceof DatabaseUnusable && problem.isAway) || performance.now() > deadline)
+        throw problem;
+      onAway(problem);
     }
     await pause(wait, signal);
   }

@@ -32,6 +32,8 @@ export async function connectDatabase(url: string): Promise<pg.Client> {
   try {
     const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_MS });
     await client.connect();
+    // Whoever waits for an answer is told that the connection is lost; without anybody who hears it the process would end.
+    client.on('error', () => undefined);
     return client;
   } catch (err) {
     throw new DatabaseUnusable(url, err);

@@ -112,6 +112,23 @@ describe('a database that is started together with what uses it', () => {
     await expect(waiting).rejects.toThrow('stopped');
   });
 
+  it('is waited for again when it goes in the middle of an upgrade', async () => {
+    const holder = await connectDatabase(database.url);
+    await holder.query('select pg_advisory_lock(7242019)'); // as another process that migrates
+    const onAway = vi.fn();
+    const upgraded = upgradeDatabase({ url: database.url, allowNewer: false, onAway });
+    await vi.waitFor(async () => {
+      const { rowCount } = await holder.query(
+        `select pg_terminate_backend(pid) from pg_locks
+         where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,
+      );
+      expect(rowCount).toBe(1);
+    }, 90_000);
+    await vi.waitFor(() => expect(onAway).toHaveBeenCalled(), 90_000);
+    await holder.end();
+    await upgraded;
+  });
+
   it('is not waited for where waiting mends nothing', async () => {
     const onAway = vi.fn();
     const url = database.url.replace(/\/unusable_\w+/, '/nowhere');
