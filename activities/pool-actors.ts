@@ -13,6 +13,8 @@ export interface PoolActors {
   wakeSoon(specId: string): void;
   /** Ends a pool, which makes no more sandboxes then; those there are stay. */
   close(specId: string): Promise<void>;
+  /** Whether a pool has ended, or never was. */
+  isOver(specId: string): Promise<boolean>;
 }
 
 /** Workflow type and signals; the definitions live in `workflows/messages.ts`, which activities do not import. */
@@ -54,6 +56,15 @@ export function createPoolActors(
         await client.workflow.getHandle(sandboxPoolWorkflowId(specId)).signal(CLOSE);
       } catch (err) {
         if (!(err instanceof WorkflowNotFoundError)) throw err;
+      }
+    },
+    async isOver(specId) {
+      try {
+        const { status } = await client.workflow.getHandle(sandboxPoolWorkflowId(specId)).describe();
+        return status.name !== 'RUNNING';
+      } catch (err) {
+        if (err instanceof WorkflowNotFoundError) return true;
+        throw err;
       }
     },
   };

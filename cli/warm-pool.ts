@@ -64,23 +64,25 @@ export async function renewWarmPool(
 }
 
 /**
- * When everything stops: ends the pool and what it keeps on this machine, while there is still a worker for it. Stops
- * waiting after some seconds.
+ * When everything stops: ends the pool and what it keeps on this machine, while there is still a worker for it.
+ * @param limitMs it stops waiting after so long
  */
 export async function closeWarmPool(
   { warm, actors: pools, specId }: WarmPool,
   { hostId, actors }: HostPoolDeps,
+  limitMs = RETIRE_LIMIT_MS,
 ): Promise<void> {
   await pools.close(specId);
   const told = new Set<string>();
-  for (const deadline = Date.now() + RETIRE_LIMIT_MS; Date.now() < deadline; await sleep(LOOK_MS)) {
-    // Again and again: a boot that the pool had begun may have made its row only now.
+  for (const deadline = Date.now() + limitMs; Date.now() < deadline; await sleep(LOOK_MS)) {
+    // Asked before the rows: a boot that the pool had begun may make its row until the pool has ended.
+    const isOver = await pools.isOver(specId);
     const left = await warm.retireOfHost(hostId, { orUnplaced: true });
     for (const id of left) {
       if (!told.has(id)) await actors.requestDelete(id);
       told.add(id);
     }
-    if (left.length === 0) return;
+    if (isOver && left.length === 0) return;
   }
 }
 

@@ -315,6 +315,8 @@ describe('a pool after a crash', () => {
     api = await openApi({ warm: { size: 2, max: 2 } });
   });
   afterAll(() => api.close());
+  const closeAll = (hostId: string) =>
+    closeWarmPool(api.pool, { hostId, actors: createSandboxActors(api.temporal.client) }, WITHIN.timeout);
 
   it('goes on from its rows when its workflow was terminated', async () => {
     await pool.wake();
@@ -357,12 +359,22 @@ describe('a pool after a crash', () => {
     await pool.wake();
     const before = await pool.ready(2);
     const { hostId } = await pool.rowOf(before[0]!);
-    await closeWarmPool(api.pool, { hostId: hostId!, actors: createSandboxActors(api.temporal.client) });
-    await vi.waitFor(
-      async () => expect((await pool.handle().describe()).status.name).toBe('COMPLETED'),
-      WITHIN,
-    );
+    await closeAll(hostId!);
+    expect((await pool.handle().describe()).status.name).toBe('COMPLETED');
     expect(await pool.warm()).toEqual([]);
     expect(api.conduct.destroyed).toEqual(expect.arrayContaining(before));
+  });
+
+  it('waits for what was booting when everything stops', async () => {
+    await pool.clear();
+    api.conduct.held.add('boot');
+    await pool.wake();
+    await vi.waitFor(() => expect(api.conduct.booted).toHaveLength(2), WITHIN);
+    const booting = (await pool.warm()).map(({ id }) => id);
+    const { hostId } = await pool.rowOf(booting[0]!);
+    await closeAll(hostId!);
+    api.conduct.held.clear();
+    expect((await pool.handle().describe()).status.name).toBe('COMPLETED');
+    expect(await pool.warm()).toEqual([]);
   });
 });
