@@ -1,13 +1,8 @@
 /** Listening, and stopping to. */
-import {
-  createServer,
-  ServerResponse,
-  type IncomingMessage,
-  type RequestListener,
-  type Server,
-} from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { messagesOf, type Application, type Messages } from './express-messages.js';
 
 export interface RunningServer {
   server: Server;
@@ -29,17 +24,18 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Bu
  * @throws the system error (`EADDRINUSE`, `EACCES`, …) when it cannot
  */
 export async function startServer(
-  app: RequestListener,
+  app: Application,
   { host, port }: { host: string; port: number },
   onUpgrade?: UpgradeHandler,
 ): Promise<RunningServer> {
-  const server = createServer(app);
+  const messages = messagesOf(app);
+  const server = createServer(messages, app);
   // Longer than the idle times of common proxies, which would otherwise meet a connection that just closed.
   server.keepAliveTimeout = 75_000;
   if (onUpgrade) {
     server.on('upgrade', (request, socket, head) => {
       if (request.headers.upgrade?.toLowerCase() === 'websocket') onUpgrade(request, socket, head);
-      else if (socket instanceof Socket) answerPlainly(app, request, socket);
+      else if (socket instanceof Socket) answerPlainly(app, messages, request, socket);
       else socket.destroy();
     });
   }
@@ -69,7 +65,12 @@ export async function startServer(
  * Some HTTP clients offer to go on in HTTP/2 with every first request; such an offer is ignored. Its body, if any, is
  * no longer read as one by Node, so that a request with a body has to come without the offer.
  */
-function answerPlainly(app: RequestListener, request: IncomingMessage, socket: Socket): void {
+function answerPlainly(
+  app: RequestListener,
+  { ServerResponse }: Messages,
+  request: IncomingMessage,
+  socket: Socket,
+): void {
   socket.on('error', () => socket.destroy());
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
