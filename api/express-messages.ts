@@ -6,9 +6,7 @@ import { IncomingMessage, ServerResponse, type RequestListener, type ServerOptio
 export type Application = RequestListener & Partial<Pick<Express, 'request' | 'response'>>;
 
 /** What a server makes the requests and answers of an application of. */
-export type Messages = Required<
-  Pick<ServerOptions<typeof IncomingMessage, typeof ServerResponse>, 'IncomingMessage' | 'ServerResponse'>
->;
+export type Messages = Required<Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'>>;
 
 /**
  * Express gives every request and every answer another prototype when it comes, whereupon the engine treats whatever is

@@ -6,6 +6,7 @@ import type * as Pretty from 'pino-pretty';
 import type { Config } from '../config/config.js';
 import { isSecretName, MASK } from '../contract/masking.js';
 import { SecretMasker } from '../contract/secret-masker.js';
+import { LinesTogether } from './lines-together.js';
 import { sourceStack } from './source-stack.js';
 
 export interface LoggerOptions {
@@ -26,8 +27,10 @@ export function createLogger(
   { level, json }: Config['log'],
   { masker = new SecretMasker(), destination }: LoggerOptions = {},
 ): Logger {
-  const output = destination ?? process.stdout;
-  const stream = (json ?? !process.stdout.isTTY) ? output : readable(output);
+  const stream =
+    (json ?? !process.stdout.isTTY)
+      ? (destination ?? new LinesTogether(process.stdout))
+      : readable(destination ?? process.stdout);
   return pino(
     {
       level,

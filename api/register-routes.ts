@@ -99,7 +99,7 @@ function handlersOf(route: RouteDefinition, guards: RouteGuards): RequestHandler
   const key = ownGuard(route);
   const handle: RequestHandler = async (request, response) => {
     const user = await authenticate(route, request, guards);
-    await limits?.count(route, user, request, response);
+    if (limits) await limits.count(route, user, request, response);
     const answer = await countingWrongKeys(key, request, guards, async () => {
       const input = read(route, () => readInput(route, request));
       return route.handle({ ...input, user, request, response });

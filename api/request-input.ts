@@ -51,12 +51,31 @@ function queryOf(schema: z.ZodType | undefined, request: Request): Record<string
   const start = request.originalUrl.indexOf('?');
   const given = new URLSearchParams(start === -1 ? '' : request.originalUrl.slice(start + 1));
   const query: Record<string, string | string[]> = {};
-  for (const [name, member] of Object.entries(schema ? shapeOf(schema) : {})) {
+  for (const { name, mayRepeat } of schema ? parametersOf(schema) : []) {
     const values = given.getAll(name);
     const last = values.at(-1);
-    if (last !== undefined) query[name] = isList(member) ? values : last;
+    if (last !== undefined) query[name] = mayRepeat ? values : last;
   }
   return query;
+}
+
+interface Parameter {
+  name: string;
+  mayRepeat: boolean;
+}
+
+/** What looking through a schema has told, which never changes. */
+const parameters = new WeakMap<z.ZodType, readonly Parameter[]>();
+
+function parametersOf(schema: z.ZodType): readonly Parameter[] {
+  const known = parameters.get(schema);
+  if (known) return known;
+  const found = Object.entries(shapeOf(schema)).map(([name, member]) => ({
+    name,
+    mayRepeat: isList(member),
+  }));
+  parameters.set(schema, found);
+  return found;
 }
 
 /** The members of an object schema, whatever is wrapped around it. */
