@@ -1,5 +1,6 @@
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
+import { clientNaming, StatementNames } from './named-statements.js';
 import * as schema from './schema/index.js';
 
 export type Database = NodePgDatabase<typeof schema>;
@@ -29,6 +30,7 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 export function openDatabase(options: DatabaseOptions): DatabaseConnection {
   const { url, maxConnections = 10, onIdleError, statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options;
   const pool = new pg.Pool({
+    Client: clientNaming(new StatementNames()),
     connectionString: url,
     max: maxConnections,
     connectionTimeoutMillis: 5_000,

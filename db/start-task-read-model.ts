@@ -54,6 +54,7 @@ interface BatchQuestion {
 /** Answers questions about starts from SQL alone, one statement per page, and one for all batches of the same moment. */
 export class StartTaskReadModel {
   readonly #byIds;
+  readonly #after;
   readonly #batch;
 
   /** @param clientAddress how clients reach an agent-server, where that differs from its own address */
@@ -65,6 +66,17 @@ export class StartTaskReadModel {
       this.#tasks()
         .where(and(sql`${startTasks.id} = any(${sql.placeholder('ids')})`, this.#notDeleted()))
         .prepare('start_tasks_by_ids'),
+    );
+    this.#after = whenAsked(() =>
+      this.#transitions()
+        .where(
+          and(
+            eq(startTaskTransitions.taskId, sql.placeholder('taskId')),
+            gt(startTaskTransitions.sequence, sql.placeholder('sequence')),
+          ),
+        )
+        .orderBy(asc(startTaskTransitions.sequence))
+        .prepare('start_transitions_after'),
     );
     this.#batch = askedTogether((questions: readonly BatchQuestion[]) => this.#batches(questions));
   }
@@ -159,7 +171,12 @@ export class StartTaskReadModel {
 
   /** The task after each transition past a sequence number, oldest first: what a stream has not written yet. */
   async transitionsAfter(taskId: string, sequence: number): Promise<StartTaskTransition[]> {
-    const rows = await this.database
+    const rows = await this.#after().execute({ taskId, sequence });
+    return rows.map((row) => ({ sequence: row.sequence, task: this.#toStartTask(row) }));
+  }
+
+  #transitions() {
+    return this.database
       .select({
         sequence: startTaskTransitions.sequence,
         task: {
@@ -177,10 +194,7 @@ export class StartTaskReadModel {
       })
       .from(startTaskTransitions)
       .innerJoin(startTasks, eq(startTasks.id, startTaskTransitions.taskId))
-      .innerJoin(startRequests, eq(startRequests.id, startTaskTransitions.taskId))
-      .where(and(eq(startTaskTransitions.taskId, taskId), gt(startTaskTransitions.sequence, sequence)))
-      .orderBy(asc(startTaskTransitions.sequence));
-    return rows.map((row) => ({ sequence: row.sequence, task: this.#toStartTask(row) }));
+      .innerJoin(startRequests, eq(startRequests.id, startTaskTransitions.taskId));
   }
 
   #tasks() {

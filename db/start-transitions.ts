@@ -101,7 +101,7 @@ export async function passThroughStatuses(
     ), reached as (
       update start_tasks
       set status = last.status, agent_server_url = last.agent_server_url, updated_at = last.at
-      from (select * from passed order by sequence desc limit 1) as last
+      from (select * from passed where sequence = (select max(sequence) from passed)) as last
       where id = ${taskId}
       returning pg_notify(${START_TASK_CHANNEL}, id)
     )
