@@ -12,3 +12,22 @@ export async function beating<Result>(work: () => Promise<Result>): Promise<Resu
     clearInterval(beat);
   }
 }
+
+/** How often progress is worth telling, in milliseconds: half as long as work may be silent, and less. */
+const PROGRESS_MS = 2_000;
+
+/**
+ * Passes on what is told many times a second as often as somebody may want to know: each heartbeat is encrypted, though
+ * the SDK sends only the newest every few seconds.
+ */
+export function nowAndThen<Progress>(
+  tell: (progress: Progress) => void,
+  now: () => number = Date.now,
+): (progress: Progress) => void {
+  let told = now();
+  return (progress) => {
+    if (now() - told < PROGRESS_MS) return;
+    told = now();
+    tell(progress);
+  };
+}

@@ -10,7 +10,7 @@ import type { HostWatcher } from '../sandboxes/host-watcher.js';
 import { isPortFree } from '../sandboxes/ports.js';
 import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { createHandshake } from './agent-server-handshake.js';
-import { beating } from './beating.js';
+import { beating, nowAndThen } from './beating.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
 import type { SandboxAgents } from './sandbox-agents.js';
 import { idlenessAfter, type Idleness } from './sandbox-row-activities.js';
@@ -145,7 +145,7 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
       signal: cancellationSignal(),
       secrets: [sessionApiKey, secretKey],
       sessionApiKey,
-      onProgress: (probes) => heartbeat({ phase: 'booting', port: handle.port, probes }),
+      onProgress: nowAndThen((probes: number) => heartbeat({ phase: 'booting', port: handle.port, probes })),
     });
     deps.log.info({ sandboxId, bootMs: Date.now() - launchedAt }, 'agent-server answers');
     backend.hasAnswered?.(sandboxId);

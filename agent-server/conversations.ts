@@ -6,7 +6,7 @@ import type { Call, CallOptions, Transport } from './transport.js';
 
 /**
  * Limit of calls that wait for a running tool call (message, pause, PATCH, DELETE): just below the five
- * minutes after which `fetch` itself gives up.
+ * minutes after which clients and proxies commonly give up.
  */
 const WAITS_FOR_TOOL_MS = 290_000;
 /** Limit of a start: MCP servers are connected and the workspace is prepared within it. */

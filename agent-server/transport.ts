@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { maskText } from '../contract/masking.js';
 import { AgentServerError, reasonOf, truncate } from './errors.js';
+import { exchange, ExchangeTimeout, Oversize, type Exchange } from './exchange.js';
 
 /** What every call of the client accepts. */
 export interface CallOptions {
@@ -18,8 +19,6 @@ export interface TransportSettings {
   baseUrl: string;
   /** Sent as `X-Session-API-Key`; null for servers without authentication. */
   sessionApiKey: string | null;
-  /** Replaces the global `fetch` in tests. */
-  fetch?: typeof fetch;
   /** Milliseconds for calls that have no limit of their own; 30 s if left out. */
   defaultTimeoutMs?: number;
   /** Values that must not appear in any error text; the session key is always masked. */
@@ -59,7 +58,6 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 
 export function createTransport(settings: TransportSettings): Transport {
   const { baseUrl, sessionApiKey } = settings;
-  const fetchFn = settings.fetch ?? fetch;
   const secrets = [...(settings.secrets ?? []), ...(sessionApiKey === null ? [] : [sessionApiKey])];
 
   const failure = (
@@ -77,22 +75,23 @@ export function createTransport(settings: TransportSettings): Transport {
       cause,
     });
 
-  async function attempt(call: Call): Promise<Answer> {
+  async function attempt(call: Call, isNew: boolean): Promise<Answer> {
     const timeoutMs = call.timeoutMs ?? settings.defaultTimeoutMs ?? DEFAULT_TIMEOUT_MS;
-    const timeout = AbortSignal.timeout(timeoutMs);
     try {
-      const response = await fetchFn(urlOf(baseUrl, call), {
+      return await exchange({
         method: call.method,
-        signal: call.signal ? AbortSignal.any([call.signal, timeout]) : timeout,
-        redirect: 'error',
-        ...contentOf(call.body, sessionApiKey),
+        url: urlOf(baseUrl, call),
+        ...(await contentOf(call.body, sessionApiKey)),
+        signal: call.signal,
+        timeoutMs,
+        maxBytes: call.maxBytes ?? Infinity,
+        isNew,
       });
-      return { status: response.status, bytes: await bodyOf(response, call.maxBytes) };
     } catch (error) {
       call.signal?.throwIfAborted();
       if (error instanceof Oversize) throw failure(call, 'oversize', null, error.message);
       const code = codeOf(error);
-      if (timeout.aborted || TIMEOUT_CODES.has(code)) {
+      if (error instanceof ExchangeTimeout || code === 'ETIMEDOUT') {
         throw failure(call, 'timeout', null, `no answer from ${baseUrl} within ${timeoutMs / 1000} s`, error);
       }
       if (code === 'ECONNREFUSED') {
@@ -106,11 +105,11 @@ export function createTransport(settings: TransportSettings): Transport {
   async function send(call: Call): Promise<Answer> {
     let answer: Answer;
     try {
-      answer = await attempt(call);
+      answer = await attempt(call, !call.idempotent);
     } catch (error) {
       // A server that was frozen, or restarted, resets connections that were kept alive; a new one works.
       if (!call.idempotent || !(error instanceof AgentServerError) || !isStale(error)) throw error;
-      answer = await attempt(call);
+      answer = await attempt(call, true);
     }
     const ok = (answer.status >= 200 && answer.status < 300) || call.accept?.includes(answer.status) === true;
     if (!ok) {
@@ -143,54 +142,38 @@ export function createTransport(settings: TransportSettings): Transport {
   };
 }
 
-class Oversize extends Error {}
-
-/** Reads no more than the limit, whatever length the server announces. */
-async function bodyOf(response: Response, maxBytes = Infinity): Promise<Uint8Array> {
-  if (maxBytes === Infinity || response.body === null) return new Uint8Array(await response.arrayBuffer());
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  // Leaving the loop by an error cancels the rest.
-  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw new Oversize(`the answer is larger than ${maxBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
 function urlOf(baseUrl: string, call: Call): string {
   const query = new URLSearchParams();
   for (const [name, value] of call.query ?? []) query.append(name, value);
   return `${baseUrl}${call.path}${query.size === 0 ? '' : `?${query.toString()}`}`;
 }
 
-function contentOf(
+async function contentOf(
   body: unknown,
   sessionApiKey: string | null,
-): { headers: Record<string, string>; body?: string | FormData } {
+): Promise<Pick<Exchange, 'headers' | 'body'>> {
   const headers: Record<string, string> =
     sessionApiKey === null ? {} : { 'X-Session-API-Key': sessionApiKey };
-  if (body === undefined) return { headers };
-  if (body instanceof FormData) return { headers, body };
-  return { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  if (body === undefined) return { headers, body: null };
+  if (!(body instanceof FormData)) {
+    return { headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  }
+  const form = new Response(body); // knows how a form is written
+  return {
+    headers: { ...headers, 'content-type': form.headers.get('content-type') ?? 'multipart/form-data' },
+    body: new Uint8Array(await form.arrayBuffer()),
+  };
 }
 
 export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
-const TIMEOUT_CODES = new Set([
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-  'ETIMEDOUT',
-]);
-const STALE_CODES = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+const STALE_CODES = new Set(['ECONNRESET', 'EPIPE']);
 
 function isStale(error: AgentServerError): boolean {
   return error.kind === 'unreachable' && STALE_CODES.has(codeOf(error.cause));
 }
 
-/** The system's or undici's code of a failed `fetch`, which hides it in `cause`; empty if there is none. */
+/** The system's code of a failure, which may be hidden in `cause`; empty if there is none. */
 function codeOf(error: unknown): string {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     const { code } = cause as { code?: unknown };

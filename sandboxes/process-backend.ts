@@ -43,7 +43,10 @@ export interface ProcessBackendSettings {
   stopGraceMs?: number;
 }
 
-const POLL_MS = 5;
+/** The note of a launch is there after some ten milliseconds; on a crowded machine, where it takes longer, it is looked for less often. */
+const FIRST_POLL_MS = 4;
+const POLL_GROWTH = 1.4;
+const LONGEST_POLL_MS = 40;
 /** How long a faster shell may take from its lock to its record, a few milliseconds usually. */
 const RIVAL_MS = 2_000;
 const SETTLE_POLL_MS = 20;
@@ -157,7 +160,10 @@ export function createProcessBackend(settings: ProcessBackendSettings): SandboxB
       else child.once('exit', (code, signal) => resolve(exitCodeOf(code, signal)));
     });
     const began = Date.now();
-    for (; Date.now() - began < startGraceMs; await sleep(POLL_MS)) {
+    let pauseMs = FIRST_POLL_MS;
+    while (Date.now() - began < startGraceMs) {
+      await sleep(pauseMs); // before the first look, too: no shell is as fast as that
+      pauseMs = Math.min(pauseMs * POLL_GROWTH, LONGEST_POLL_MS);
       if (failed[0]) throw failed[0];
       const record = await readRecord(paths);
       const identity = record && identityOf(record);

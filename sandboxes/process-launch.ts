@@ -30,21 +30,22 @@ const CONFIGURATION = 'CALLBOARD_AGENT_SERVER_CONFIGURATION';
 export const LOG_LIMIT_KILOBYTES = 20 * 1024;
 
 /**
- * Arguments: the sandbox's directory, the rest of its record as JSON text, the command. Descriptor 9 holds the
- * lock, descriptor 8 the configuration; Python closes both in the commands that it starts.
+ * Arguments: the sandbox's directory, the rest of its record as JSON text, the time, the command. Descriptor 9 holds the
+ * lock, descriptor 8 the configuration; Python closes both in the commands that it starts. A new sandbox costs the shell
+ * three programs and one subshell; each further one is a millisecond or two of every start.
  */
 const SCRIPT = `
-dir=$1 rest=$2
-shift 2
+dir=$1 rest=$2 now=$3
+shift 3
 command -v flock >/dev/null || exit ${NO_FLOCK}
 exec 9>>"$dir/lock" || exit 1
 flock -n 9 || exit ${LOCK_HELD}
-if [ -n "$(find "$dir/agent-server.log" -size +${LOG_LIMIT_KILOBYTES}k 2>/dev/null)" ]; then
+if [ -s "$dir/agent-server.log" ] && [ -n "$(find "$dir/agent-server.log" -size +${LOG_LIMIT_KILOBYTES}k 2>/dev/null)" ]; then
   mv -f "$dir/agent-server.log" "$dir/agent-server.log.1"
 fi
-(umask 077 && : >>"$dir/agent-server.log") || exit 1
+(umask 077 && : >>"$dir/agent-server.log" && printf %s "$${CONFIGURATION}" >"$dir/.configuration") || exit 1
 exec >>"$dir/agent-server.log" 2>&1 || exit 1
-echo "${LAUNCH_LINE} at $(date -u +%Y-%m-%dT%H:%M:%SZ), pid $$"
+echo "${LAUNCH_LINE} at $now, pid $$"
 # What an earlier server of this sandbox has left running.
 if [ -e "$dir/sandbox.json" ]; then
   for file in $(grep -lszxF -e "${SANDBOX_MARK}=$${SANDBOX_MARK}" /proc/[0-9]*/environ); do
@@ -53,13 +54,12 @@ if [ -e "$dir/sandbox.json" ]; then
     [ "$pid" = $$ ] || kill -KILL "$pid" 2>/dev/null
   done
 fi
-(umask 077 && printf %s "$${CONFIGURATION}" >"$dir/.configuration") || exit 1
 exec ${CONFIGURATION_FD}<"$dir/.configuration" || exit 1
 rm -f "$dir/.configuration" "$dir"/.launch-*.json
 unset ${CONFIGURATION}
 read -r stat </proc/$$/stat
-start_time() { shift 19; printf %s "$1"; }
-start=$(start_time \${stat##*) })
+start_time() { shift 19; start=$1; }
+start_time \${stat##*) }
 printf '{"backend":"process","pid":%s,"startTime":"%s",%s' $$ "$start" "$rest" >"$dir/.sandbox.json" || exit 1
 mv -f "$dir/.sandbox.json" "$dir/sandbox.json"
 exec "$@"
@@ -78,7 +78,9 @@ export function startShell(start: {
 }): ChildProcess {
   const { paths } = start;
   const rest = JSON.stringify(start.rest).slice(1);
-  const child = spawn('/bin/sh', ['-c', SCRIPT, 'callboard-launch', paths.directory, rest, ...start.argv], {
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  const words = [paths.directory, rest, now, ...start.argv];
+  const child = spawn('/bin/sh', ['-c', SCRIPT, 'callboard-launch', ...words], {
     cwd: paths.directory,
     env: { ...start.environment, [CONFIGURATION]: start.configuration },
     detached: true,

@@ -141,6 +141,21 @@ describe('a kept-alive connection that has died', () => {
   });
 });
 
+describe('a call that may not be repeated', () => {
+  it('has a connection of its own: one that is kept may be on its way to being closed', async () => {
+    const ports: Record<string, number | undefined> = {};
+    const { client } = await answering((request, response) => {
+      ports[`${request.method} ${request.url!.split('/').at(-1)!}`] = request.socket.remotePort;
+      json(response, 200, { version: '1', uptime: 1, idle_time: 1, success: true });
+    });
+    await client.serverInfo();
+    await client.sendMessage(ID, { role: 'user', content: [{ type: 'text', text: 'hi' }], run: true });
+    await client.serverInfo();
+    expect(ports['POST events']).toEqual(expect.any(Number));
+    expect(ports['POST events']).not.toBe(ports['GET server_info']);
+  });
+});
+
 describe('waiting for a command', () => {
   it('leaves the server free for everything else (D36)', async () => {
     const command = { id: 'c', timestamp: '2026-01-01T00:00:00', command: 'make', timeout: 10 };
