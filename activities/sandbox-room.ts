@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { SandboxLimitReached, type SandboxSlots } from '../db/sandbox-slots.js';
 import type { SandboxActors } from './sandbox-actors.js';
 
@@ -12,12 +12,13 @@ export interface SandboxRoomDeps {
 /**
  * Lets a sandbox run within the limit of its user: returns when as many others as necessary have been paused, never one
  * in which an agent works (contract 5.7).
+ * @param read its row, if it has just been read
  * @throws ApplicationFailure `SandboxLimitReached`, non-retryable, when none of them may be paused
  */
 export const createRoomMaker =
   ({ actors, sandboxes, slots }: SandboxRoomDeps) =>
-  async (sandboxId: string): Promise<void> => {
-    const row = await sandboxes.read(sandboxId);
+  async (sandboxId: string, read?: SandboxRecord | null): Promise<void> => {
+    const row = read === undefined ? await sandboxes.read(sandboxId) : read;
     // One that came out of the pool runs already, and has not been let in yet.
     if (!row || (row.status === 'RUNNING' && row.slotDueAt === null)) return;
     try {

@@ -1,6 +1,6 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import type { SandboxRepository } from '../db/sandbox-repository.js';
+import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import type { SandboxSlots } from '../db/sandbox-slots.js';
 import type { SandboxRelease } from '../db/start-release.js';
 import type { StartTaskRecord, StartTaskRepository } from '../db/start-task-repository.js';
@@ -32,11 +32,17 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
     if (task?.supersedes) await deps.awaitStartEnd(task.supersedes, signal);
   };
 
-  /** It was taken out of the pool a moment ago, when it answered: its actor has nothing to do for it. */
-  const isJustClaimed = async (task: StartTaskRecord | null, sandboxId: string): Promise<boolean> => {
-    if (!task?.ownsSandbox || activityInfo().attempt > 1) return false;
-    const row = await sandboxes.read(sandboxId);
-    return row !== null && !row.deletedAt && row.claimedAt !== null && row.status === 'RUNNING';
+  /**
+   * Its row, if it was taken out of the pool a moment ago, when it answered: its actor has nothing to do for it.
+   * @param before its row, read before there was room for it
+   */
+  const justClaimed = async (
+    task: StartTaskRecord | null,
+    before: SandboxRecord | null,
+  ): Promise<SandboxRecord | null> => {
+    if (!task?.ownsSandbox || activityInfo().attempt > 1 || !before || before.claimedAt === null) return null;
+    const row = await sandboxes.read(before.id);
+    return row && !row.deletedAt && row.status === 'RUNNING' ? row : null;
   };
 
   const releaseSandbox = async (sandboxId: string): Promise<void> => {
@@ -49,15 +55,17 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
     async awaitSandbox(taskId: string, sandboxId: string): Promise<{ agentServerUrl: string }> {
       const signal = cancellationSignal();
       const beat = setInterval(() => heartbeat({ phase: 'waiting for the sandbox' }), HEARTBEAT_MS);
+      let claimed: SandboxRecord | null;
       try {
-        const task = await startTasks.read(taskId);
-        await makeRoomFor(sandboxId);
-        if (!(await isJustClaimed(task, sandboxId))) await actors.ensureRunning(sandboxId, taskId, signal);
+        const [task, before] = await Promise.all([startTasks.read(taskId), sandboxes.read(sandboxId)]);
+        await makeRoomFor(sandboxId, before);
+        claimed = await justClaimed(task, before);
+        if (!claimed) await actors.ensureRunning(sandboxId, taskId, signal);
         await awaitPredecessor(task, signal);
       } finally {
         clearInterval(beat);
       }
-      const row = await sandboxes.read(sandboxId);
+      const row = claimed ?? (await sandboxes.read(sandboxId));
       if (row?.agentServerUrl) return { agentServerUrl: row.agentServerUrl };
       throw ApplicationFailure.nonRetryable(
         `No agent server URL found for sandbox ${sandboxId}.`,

@@ -13,7 +13,7 @@ export type BareStart = { conversationId: string } | { found: PreparedRepository
 
 /**
  * Goes from PREPARING_REPOSITORY to the conversation on the agent-server; each status is stored and announced before its
- * work begins. Tried again, it goes on where the statuses stand. What takes its time (a setup script, a hook) is left to
+ * work begins, but for loading skills into a new directory, which a repetition does again. Tried again, it goes on where the statuses stand. What takes its time (a setup script, a hook) is left to
  * steps of their own.
  */
 export async function startBare(
@@ -24,20 +24,31 @@ export async function startBare(
 ): Promise<BareStart> {
   const { startTasks } = deps;
   const loadOnce = remembered(() => load(taskId));
-  const { task, sandbox } = await loadOnce();
+  const start = await loadOnce();
+  const { task, sandbox } = start;
+  const isFresh = isBefore(task.status, 'RUNNING_SETUP_SCRIPT');
+  // In a new directory there are neither skills nor hooks, so that those from elsewhere need not wait for it.
+  const ahead =
+    isFresh && (await start.project()).isNew ? begun(loadSkills(deps, loadOnce, scope, taskId)) : null;
   // Once the conversation may have begun, what lies in its directory is its own.
-  if (isBefore(task.status, 'RUNNING_SETUP_SCRIPT')) {
+  if (isFresh) {
     await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
     const found = await withOwnTries(scope, (attempt) => prepareRepository(deps, loadOnce, attempt, taskId));
     if (found.hasSetupScript || found.hasPreCommitHook) return { found };
   }
   await startTasks.passThrough(taskId, ['RUNNING_SETUP_SCRIPT', 'SETTING_UP_GIT_HOOKS', 'SETTING_UP_SKILLS']);
-  const skills = await loadSkills(deps, loadOnce, scope, taskId);
+  const skills = await (ahead ?? loadSkills(deps, loadOnce, scope, taskId));
   scope.signal.throwIfAborted();
   const { agentServerUrl } = sandbox;
   await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], { agentServerUrl });
   const { conversationId } = await createConversation(deps, loadOnce, scope, taskId, skills);
   return { conversationId };
+}
+
+/** Work that is waited for later: should it fail meanwhile, or never be waited for, nobody is to be told before. */
+function begun<Result>(work: Promise<Result>): Promise<Result> {
+  work.catch(() => undefined);
+  return work;
 }
 
 const isBefore = (status: StartStatus, other: StartStatus): boolean =>

@@ -83,6 +83,27 @@ describe('a start without a repository', () => {
     expect((await fixture.conversations.read(start.conversationId))?.sandboxId).toBe(start.sandboxId);
   });
 
+  it('loads skills while a new directory is prepared', async () => {
+    fixture.settings['git_user_name'] = 'Ada';
+    const start = await fixture.stage();
+    const begun = new Set<string>();
+    /** Each goes on only when the other one has begun, too. */
+    const meet = async (who: string): Promise<void> => {
+      begun.add(who);
+      await vi.waitFor(() => expect([...begun].sort()).toEqual(['directory', 'skills']), { timeout: 60_000 });
+    };
+    const createClient: StartPreparationDeps['createClient'] = (target) => {
+      const client = createAgentServerClient(target);
+      return {
+        ...client,
+        runScript: async (...given) => meet('directory').then(() => client.runScript(...given)),
+        skills: async (...given) => meet('skills').then(() => client.skills(...given)),
+      };
+    };
+    const activities = fixture.activities({ deps: { createClient } });
+    expect(await activities.startBare(start.taskId)).toEqual({ conversationId: start.conversationId });
+  });
+
   it('honours what is there already in a sandbox that was given', async () => {
     const start = await fixture.stage();
     await mkdir(join(start.workingDirectory, '.openhands'), { recursive: true });
