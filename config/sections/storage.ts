@@ -27,7 +27,7 @@ export const database = z.object({
     about: 'PostgreSQL 14 or later, as `postgres://user:password@host:port/database`.',
     fallback: 'embedded, under the data directory',
   }),
-  maxConnections: setting(wholeNumber(2, 500).default(20), {
+  maxConnections: setting(wholeNumber(2, 500).default(10), {
     env: ['CALLBOARD_DATABASE_CONNECTIONS'],
     about: 'Most connections one process keeps open.',
   }),
