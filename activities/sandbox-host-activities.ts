@@ -12,6 +12,7 @@ import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { createHandshake } from './agent-server-handshake.js';
 import { beating, nowAndThen } from './beating.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
+import type { KeptSkills } from './kept-skills.js';
 import type { SandboxAgents } from './sandbox-agents.js';
 import { idlenessAfter, type Idleness } from './sandbox-row-activities.js';
 import { warmUp } from './sandbox-warm-up.js';
@@ -25,6 +26,8 @@ export interface SandboxHostDeps {
   vault: Vault;
   watcher: Pick<HostWatcher, 'watch' | 'unwatch'>;
   agents: Pick<SandboxAgents, 'answers'>;
+  /** Where the first start of a sandbox finds what was loaded while it was kept warm. */
+  keptSkills: Pick<KeptSkills, 'keep'>;
   /** Address on which sandboxes listen, where ports are tried. */
   address: string;
   ports: PortRange;
@@ -163,10 +166,11 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     watcher.watch(sandboxId, handle, 'running');
     // It may be given away meanwhile: then it is a step or two less warm.
     if (row.warmSince !== null) {
-      warmUp(deps.createClient({ baseUrl: handle.url, sessionApiKey }), handle.workingDirectory).catch(
-        (err: unknown) =>
+      warmUp(deps.createClient({ baseUrl: handle.url, sessionApiKey }), handle.workingDirectory)
+        .then((skills) => deps.keptSkills.keep(sandboxId, skills))
+        .catch((err: unknown) =>
           deps.log.warn({ err, sandboxId }, 'a sandbox that is kept warm could not be warmed up'),
-      );
+        );
     }
     return thingOf(handle);
   };

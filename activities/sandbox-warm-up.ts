@@ -1,6 +1,7 @@
 /** What a booted agent-server does once, done before somebody waits for it. */
 import type { AgentServerClient } from '../agent-server/client.js';
 import { AgentServerError } from '../agent-server/errors.js';
+import { skillPayload, type SkillPayload } from '../contract/skill.js';
 
 /** Longest of all is the clone of the public skills, in milliseconds. */
 const SKILLS_MS = 20_000;
@@ -19,11 +20,12 @@ const AGENT = {
 /**
  * Asks for the public skills, and has a start request read: the agent-server makes its routes and the schemas of agents
  * at the first call that needs them. Nothing of anybody is in it. Best effort; fails only by a fault of ours.
+ * @returns the public skills, none where they cannot be had
  */
 export async function warmUp(
   client: Pick<AgentServerClient, 'skills' | 'rehearseStart'>,
   projectDirectory: string,
-): Promise<void> {
+): Promise<SkillPayload[]> {
   const skills = {
     load_public: true,
     load_user: true,
@@ -31,14 +33,14 @@ export async function warmUp(
     load_org: false,
     project_dir: projectDirectory,
   };
-  for (const step of [
-    () => client.rehearseStart(AGENT),
-    () => client.skills(skills, { timeoutMs: SKILLS_MS }),
-  ]) {
-    try {
-      await step();
-    } catch (error) {
-      if (!(error instanceof AgentServerError)) throw error; // otherwise the first start meets it again
-    }
-  }
+  await orNothing(client.rehearseStart(AGENT));
+  const answer = await orNothing(client.skills(skills, { timeoutMs: SKILLS_MS }));
+  return answer?.skills.map((skill) => skillPayload(skill)) ?? [];
 }
+
+/** What an agent-server refuses, the first start meets again. */
+const orNothing = <Value>(asked: Promise<Value>): Promise<Value | null> =>
+  asked.catch((error: unknown) => {
+    if (!(error instanceof AgentServerError)) throw error;
+    return null;
+  });

@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationActors } from '../activities/messages/conversation-actors.js';
+import type { KeptSkills } from '../activities/kept-skills.js';
 import { createMessageActivities } from '../activities/messages/message-activities.js';
 import { createMaintenanceActivities } from '../activities/maintenance-activities.js';
 import { createMaintenanceActors } from '../activities/maintenance-actors.js';
@@ -48,11 +49,13 @@ export interface GeneralActivityDeps {
   client: Client;
   actors: SandboxActors;
   pool: WarmPool;
+  keptSkills: KeptSkills;
   logger: Logger;
 }
 
 /** Activities that any machine may run. */
-export function generalActivities({ config, core, client, actors, pool, logger }: GeneralActivityDeps) {
+export function generalActivities(deps: GeneralActivityDeps) {
+  const { config, core, client, actors, pool, keptSkills, logger } = deps;
   const { database } = core.connection;
   const { vault, sandboxes, settings, secrets, tokensOf } = core;
   const startTasks = new StartTaskRepository(database);
@@ -89,6 +92,7 @@ export function generalActivities({ config, core, client, actors, pool, logger }
     accessTokens: new AccessTokens(core.keys),
     createClient: createAgentServerClient,
     publicUrl: config.server.publicUrl,
+    keptSkills,
     skillsDirectory: config.data.skillsDirectory,
     userSkillsDirectories: USER_SKILL_DIRECTORIES,
     events: core.events,

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
+import { KeptSkills } from '../activities/kept-skills.js';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
 import { createSandboxActors } from '../activities/sandbox-actors.js';
 import { databasePatience } from '../activities/database-patience.js';
@@ -86,8 +87,10 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   });
   const actors = createSandboxActors(client);
   const hostId = hostIdentity(config.data.hostDirectory);
-  const host = start.agentServerCommand
-    ? openSandboxHost({ ...start, agentServerCommand: start.agentServerCommand, core, actors, hostId })
+  const keptSkills = new KeptSkills();
+  const { agentServerCommand } = start;
+  const host = agentServerCommand
+    ? openSandboxHost({ ...start, agentServerCommand, core, actors, hostId, keptSkills })
     : null;
   const pool = openWarmPool({ config, core, client, logger }, start.warmByDefault ?? 0);
   const graceMs = config.server.shutdownGraceSeconds * 1000;
@@ -102,7 +105,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       workflowBundle: bundle,
       ...LONG_TASKS,
       ...versioning(config),
-      activities: generalActivities({ config, core, client, actors, pool, logger }),
+      activities: generalActivities({ config, core, client, actors, pool, keptSkills, logger }),
     }),
     ...hostWorkers(host, hostId).map(create),
   ]);

@@ -57,13 +57,21 @@ export async function loadSkills(
     };
   };
   return whileBeating(scope, 'loading skills and hooks', async () => {
+    const registered = marketplacesOf(start.settings);
+    // Marketplaces stand in the place of the public registry.
+    const kept = registered === null ? deps.keptSkills.take(start.sandbox.id) : null;
     const [server, sandbox, hookConfig] = await Promise.all([
       localSkills(deps, taskId, [deps.skillsDirectory, ...userDirectories]),
-      sandboxSkills(start, project, scope.signal).catch(leaveOut('skills', [])),
+      sandboxSkills(start, project, { registered, withPublic: kept === null }, scope.signal).catch(
+        leaveOut('skills', []),
+      ),
       projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
       mirrorLlmProfiles(start, scope.signal).catch(leaveOut('LLM profiles', undefined)),
     ]);
-    return { skills: mergeSkills([server, sandbox], start.settings.disabled_skills ?? []), hookConfig };
+    return {
+      skills: mergeSkills([server, kept ?? [], sandbox], start.settings.disabled_skills ?? []),
+      hookConfig,
+    };
   });
 }
 
@@ -72,10 +80,11 @@ export async function loadSkills(
  * of a second of its own, and a clone where there is a network; later ones find both done. Asked, not waited for.
  */
 export function loadSkillsAhead(
-  deps: Pick<StartPreparationDeps, 'log'>,
+  deps: Pick<StartPreparationDeps, 'log' | 'keptSkills'>,
   start: Start,
   { workingDirectory }: Project,
 ): void {
+  if (deps.keptSkills.has(start.sandbox.id)) return;
   const request: SkillsRequest = {
     load_public: true,
     load_user: true,
@@ -112,21 +121,22 @@ const projectHooks = async (
 async function sandboxSkills(
   start: Start,
   { projectDirectory, isNew }: Project,
+  { registered, withPublic }: { registered: ReturnType<typeof marketplacesOf>; withPublic: boolean },
   signal: AbortSignal,
 ): Promise<SkillPayload[]> {
   const request: SkillsRequest = {
-    load_public: true,
+    load_public: withPublic,
     load_user: true,
     load_project: !isNew,
     load_org: true,
     project_dir: projectDirectory,
     sandbox_config: { exposed_urls: start.sandbox.exposedUrls ?? [] },
-    registered_marketplaces: marketplacesOf(start.settings),
+    registered_marketplaces: registered,
   };
   const answer = await start.client
-    .skills(request, { signal, timeoutMs: WITH_PUBLIC_MS })
+    .skills(request, { signal, timeoutMs: withPublic ? WITH_PUBLIC_MS : WITHOUT_PUBLIC_MS })
     .catch((error: unknown) => {
-      if (!(error instanceof AgentServerError) || error.kind !== 'timeout') throw error;
+      if (!withPublic || !(error instanceof AgentServerError) || error.kind !== 'timeout') throw error;
       return start.client.skills(
         { ...request, load_public: false },
         { signal, timeoutMs: WITHOUT_PUBLIC_MS },

@@ -13,18 +13,32 @@ import { warmUp } from '../../activities/sandbox-warm-up.js';
 import { startupArguments } from '../../sandboxes/agent-server-startup.js';
 import { sandboxPaths } from '../../sandboxes/sandbox-paths.js';
 import { createSandboxBench, type SandboxBench } from '../support/real-sandbox.js';
+import { startGitServer, type GitServer } from '../support/git-server.js';
 import { finish, startScriptedLlm, type ScriptedLlm } from '../support/scripted-llm.js';
 
 const WITHIN = { timeout: 180_000, interval: 100 };
 const LONG = 420_000;
 let bench: SandboxBench;
 let llm: ScriptedLlm;
+let registry: GitServer;
 let receiver: Server;
 const delivered: string[] = [];
 
 beforeAll(async () => {
   bench = await createSandboxBench();
   llm = await startScriptedLlm({ steps: [finish('Done')] });
+  registry = await startGitServer();
+  await registry.addRepository('OpenHands/extensions', {
+    files: {
+      'marketplaces/default.json': JSON.stringify({
+        name: 'default',
+        owner: { name: 'Somebody' },
+        plugins: [{ name: 'greet', source: './skills/greet' }],
+      }),
+      'skills/greet/SKILL.md':
+        '---\nname: greet\ndescription: Greets.\ntriggers:\n- greet\n---\n\nSay hello.\n',
+    },
+  });
   receiver = createServer((request, response) => {
     void text(request).then((body) => {
       delivered.push(body);
@@ -36,8 +50,16 @@ beforeAll(async () => {
 afterAll(async () => {
   await bench.close();
   await llm.close();
+  await registry.close();
   receiver.closeAllConnections();
   receiver.close();
+});
+
+/** Has git find the public skills there instead of at their own address. */
+const registryAt = ({ origin }: GitServer) => ({
+  GIT_CONFIG_COUNT: '1',
+  GIT_CONFIG_KEY_0: `url.${origin}/OpenHands/extensions.git.insteadOf`,
+  GIT_CONFIG_VALUE_0: 'https://github.com/OpenHands/extensions',
 });
 
 describe('an agent-server that is kept warm', () => {
@@ -45,7 +67,7 @@ describe('an agent-server that is kept warm', () => {
     'holds nothing after its warm-up, shows no sign of it, and works',
     async () => {
       const launch = {
-        ...(await bench.newLaunch()),
+        ...(await bench.newLaunch(registryAt(registry))),
         webhookBaseUrl: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`,
         isAhead: true,
       };
@@ -53,7 +75,8 @@ describe('an agent-server that is kept warm', () => {
       const handle = await bench.backend.launch(launch);
       await bench.ready(launch, handle);
       const client = bench.clientOf(launch, handle);
-      await warmUp(client, handle.workingDirectory);
+      const publicSkills = await warmUp(client, handle.workingDirectory);
+      expect(publicSkills.map(({ name }) => name)).toContain('greet');
 
       const paths = sandboxPaths(join(bench.root, 'sandboxes'), launch.sandboxId);
       expect(await readdir(paths.conversations)).toEqual([]);

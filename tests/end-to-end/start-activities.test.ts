@@ -5,10 +5,12 @@ import { promisify } from 'node:util';
 import { CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { SKILLS_ARTIFACT, type PreparedSkills } from '../../activities/start/skills.js';
 import type { StartPreparationDeps } from '../../activities/start/start-deps.js';
 import { createAgentServerClient } from '../../agent-server/client.js';
 import { AgentServerError } from '../../agent-server/errors.js';
 import { dashedId } from '../../contract/ids.js';
+import { skillPayload } from '../../contract/skill.js';
 import type { GitServer } from '../support/git-server.js';
 import { callTool, finish, runInTerminal, type ScriptedLlm } from '../support/scripted-llm.js';
 import {
@@ -20,7 +22,7 @@ import {
   TOKEN,
   type StartBench,
 } from '../support/start-bench.js';
-import { SESSION_KEY, type StartFixture } from '../support/start-fixture.js';
+import { SESSION_KEY, type StagedStart, type StartFixture } from '../support/start-fixture.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 
 const run = promisify(execFile);
@@ -102,6 +104,50 @@ describe('a start without a repository', () => {
     };
     const activities = fixture.activities({ deps: { createClient } });
     expect(await activities.startBare(start.taskId)).toEqual({ conversationId: start.conversationId });
+  });
+
+  it('takes the public skills that its sandbox loaded while it was kept warm, and asks for the others alone', async () => {
+    const loaded = skillPayload({
+      name: 'greet',
+      content: 'Say hello.',
+      triggers: ['greet'],
+      source: '/there',
+    });
+    /** The skills of a start, and whether the agent-server was asked for the public ones. */
+    const skillsOf = async ({ taskId }: StagedStart) => {
+      const asked: boolean[] = [];
+      const createClient: StartPreparationDeps['createClient'] = (target) => {
+        const client = createAgentServerClient(target);
+        const skills: typeof client.skills = async (request, options) => {
+          asked.push(request.load_public);
+          return client.skills(request, options);
+        };
+        return { ...client, skills };
+      };
+      await fixture.activities({ deps: { createClient } }).prepareSkills(taskId);
+      const prepared = (await fixture.startTasks.artifact(taskId, SKILLS_ARTIFACT)) as PreparedSkills;
+      return { names: prepared.skills.map(({ name }) => name), asked, skills: prepared.skills };
+    };
+    const cold = await skillsOf(await fixture.stage());
+    expect(cold.asked).toEqual([true]);
+    expect(cold.names).not.toContain('greet');
+
+    const start = await fixture.stage();
+    fixture.keptSkills.keep(start.sandboxId, [loaded]);
+    const warm = await skillsOf(start);
+    expect(warm.asked).toEqual([false]);
+    expect(warm.skills).toContainEqual(loaded);
+    expect(new Set(warm.names)).toEqual(new Set([...cold.names, 'greet']));
+    // They were for its first conversation; the next one has what there is then.
+    expect(await skillsOf(start)).toMatchObject({ asked: [true], names: cold.names });
+
+    // The marketplaces of a user stand in their place.
+    const elsewhere = await fixture.stage();
+    fixture.keptSkills.keep(elsewhere.sandboxId, [loaded]);
+    fixture.settings['registered_marketplaces'] = [{ name: 'own', source: 'https://127.0.0.1:9/own' }];
+    const own = await skillsOf(elsewhere);
+    expect(own.asked).toEqual([true]);
+    expect(own.names).not.toContain('greet');
   });
 
   it('honours what is there already in a sandbox that was given', async () => {

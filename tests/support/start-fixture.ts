@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { KeptSkills } from '../../activities/kept-skills.js';
 import type { ActivityScope } from '../../activities/start/activity-scope.js';
 import type { StartPreparationDeps } from '../../activities/start/start-deps.js';
 import {
@@ -69,6 +70,7 @@ export interface StartFixture {
   customSecrets: Map<string, { value: string; description: string | null }>;
   warnings: { fields: Record<string, unknown>; message: string }[];
   heartbeats: Record<string, unknown>[];
+  keptSkills: KeptSkills;
   startTasks: StartTaskRepository;
   conversations: ConversationRepository;
   callbacks: CallbackRepository;
@@ -126,6 +128,7 @@ export async function openStartFixture(): Promise<StartFixture> {
     customSecrets: new Map(),
     warnings: [],
     heartbeats: [],
+    keptSkills: new KeptSkills(),
     startTasks,
     conversations,
     callbacks,
@@ -186,6 +189,7 @@ export async function openStartFixture(): Promise<StartFixture> {
           accessTokens: new AccessTokens(MASTER_KEYS),
           createClient: createAgentServerClient,
           publicUrl: null,
+          keptSkills: fixture.keptSkills,
           skillsDirectory: join(root, 'skills'),
           userSkillsDirectories: [],
           limits: { cloneSeconds: 60, setupScriptSeconds: 60 },
