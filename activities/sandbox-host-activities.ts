@@ -12,7 +12,7 @@ import { awaitReady, SandboxNotReady } from '../sandboxes/readiness.js';
 import { createHandshake } from './agent-server-handshake.js';
 import { beating, nowAndThen } from './beating.js';
 import { candidatePorts, type PortRange } from './port-candidates.js';
-import type { KeptSkills } from './kept-skills.js';
+import type { PublicSkills } from './public-skills.js';
 import type { SandboxAgents } from './sandbox-agents.js';
 import { idlenessAfter, type Idleness } from './sandbox-row-activities.js';
 import { warmUp } from './sandbox-warm-up.js';
@@ -27,7 +27,7 @@ export interface SandboxHostDeps {
   watcher: Pick<HostWatcher, 'watch' | 'unwatch'>;
   agents: Pick<SandboxAgents, 'answers'>;
   /** Where the first start of a sandbox finds what was loaded while it was kept warm. */
-  keptSkills: Pick<KeptSkills, 'keep'>;
+  publicSkills: Pick<PublicSkills, 'keep' | 'missed'>;
   /** Address on which sandboxes listen, where ports are tried. */
   address: string;
   ports: PortRange;
@@ -167,7 +167,10 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     // It may be given away meanwhile: then it is a step or two less warm.
     if (row.warmSince !== null) {
       warmUp(deps.createClient({ baseUrl: handle.url, sessionApiKey }), handle.workingDirectory)
-        .then((skills) => deps.keptSkills.keep(sandboxId, skills))
+        .then((skills) => {
+          if (skills === null) deps.publicSkills.missed();
+          else deps.publicSkills.keep(sandboxId, skills);
+        })
         .catch((err: unknown) =>
           deps.log.warn({ err, sandboxId }, 'a sandbox that is kept warm could not be warmed up'),
         );

@@ -20,12 +20,12 @@ const AGENT = {
 /**
  * Asks for the public skills, and has a start request read: the agent-server makes its routes and the schemas of agents
  * at the first call that needs them. Nothing of anybody is in it. Best effort; fails only by a fault of ours.
- * @returns the public skills, none where they cannot be had
+ * @returns the public skills, none where they cannot be had, null when they did not come in time
  */
 export async function warmUp(
   client: Pick<AgentServerClient, 'skills' | 'rehearseStart'>,
   projectDirectory: string,
-): Promise<SkillPayload[]> {
+): Promise<SkillPayload[] | null> {
   const skills = {
     load_public: true,
     load_user: true,
@@ -33,14 +33,14 @@ export async function warmUp(
     load_org: false,
     project_dir: projectDirectory,
   };
-  await orNothing(client.rehearseStart(AGENT));
-  const answer = await orNothing(client.skills(skills, { timeoutMs: SKILLS_MS }));
-  return answer?.skills.map((skill) => skillPayload(skill)) ?? [];
+  await client.rehearseStart(AGENT).catch(refusal);
+  const answer = await client.skills(skills, { timeoutMs: SKILLS_MS }).catch(refusal);
+  if (answer instanceof AgentServerError) return answer.kind === 'timeout' ? null : [];
+  return answer.skills.map((skill) => skillPayload(skill));
 }
 
 /** What an agent-server refuses, the first start meets again. */
-const orNothing = <Value>(asked: Promise<Value>): Promise<Value | null> =>
-  asked.catch((error: unknown) => {
-    if (!(error instanceof AgentServerError)) throw error;
-    return null;
-  });
+function refusal(error: unknown): AgentServerError {
+  if (error instanceof AgentServerError) return error;
+  throw error;
+}

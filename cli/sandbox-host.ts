@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createSandboxAgents } from '../activities/sandbox-agents.js';
 import { createSandboxSleepActivities } from '../activities/sandbox-sleep-activities.js';
-import type { KeptSkills } from '../activities/kept-skills.js';
+import type { PublicSkills } from '../activities/public-skills.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
 import {
   createSandboxHostActivities,
@@ -34,7 +34,7 @@ export interface SandboxHostStart {
   actors: SandboxActors;
   hostId: string;
   agentServerCommand: readonly string[];
-  keptSkills: KeptSkills;
+  publicSkills: PublicSkills;
   internalUrl: string;
   logger: Logger;
 }
@@ -83,7 +83,7 @@ export function openSandboxHost(start: SandboxHostStart): SandboxHost {
     backend,
     watcher,
     agents,
-    keptSkills: start.keptSkills,
+    publicSkills: start.publicSkills,
     sandboxes,
     vault,
     address: config.sandboxes.address,

@@ -2,7 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createCallbackActivities } from '../activities/callback-activities.js';
 import { createConversationActors } from '../activities/messages/conversation-actors.js';
-import type { KeptSkills } from '../activities/kept-skills.js';
+import type { PublicSkills } from '../activities/public-skills.js';
 import { createMessageActivities } from '../activities/messages/message-activities.js';
 import { createMaintenanceActivities } from '../activities/maintenance-activities.js';
 import { createMaintenanceActors } from '../activities/maintenance-actors.js';
@@ -49,13 +49,13 @@ export interface GeneralActivityDeps {
   client: Client;
   actors: SandboxActors;
   pool: WarmPool;
-  keptSkills: KeptSkills;
+  publicSkills: PublicSkills;
   logger: Logger;
 }
 
 /** Activities that any machine may run. */
 export function generalActivities(deps: GeneralActivityDeps) {
-  const { config, core, client, actors, pool, keptSkills, logger } = deps;
+  const { config, core, client, actors, pool, publicSkills, logger } = deps;
   const { database } = core.connection;
   const { vault, sandboxes, settings, secrets, tokensOf } = core;
   const startTasks = new StartTaskRepository(database);
@@ -92,7 +92,7 @@ export function generalActivities(deps: GeneralActivityDeps) {
     accessTokens: new AccessTokens(core.keys),
     createClient: createAgentServerClient,
     publicUrl: config.server.publicUrl,
-    keptSkills,
+    publicSkills,
     skillsDirectory: config.data.skillsDirectory,
     userSkillsDirectories: USER_SKILL_DIRECTORIES,
     events: core.events,

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { KeptSkills } from '../activities/kept-skills.js';
+import { PublicSkills } from '../activities/public-skills.js';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
 import { createSandboxActors } from '../activities/sandbox-actors.js';
 import { databasePatience } from '../activities/database-patience.js';
@@ -87,10 +87,10 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   });
   const actors = createSandboxActors(client);
   const hostId = hostIdentity(config.data.hostDirectory);
-  const keptSkills = new KeptSkills();
+  const publicSkills = new PublicSkills();
   const { agentServerCommand } = start;
   const host = agentServerCommand
-    ? openSandboxHost({ ...start, agentServerCommand, core, actors, hostId, keptSkills })
+    ? openSandboxHost({ ...start, agentServerCommand, core, actors, hostId, publicSkills })
     : null;
   const pool = openWarmPool({ config, core, client, logger }, start.warmByDefault ?? 0);
   const graceMs = config.server.shutdownGraceSeconds * 1000;
@@ -105,7 +105,7 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       workflowBundle: bundle,
       ...LONG_TASKS,
       ...versioning(config),
-      activities: generalActivities({ config, core, client, actors, pool, keptSkills, logger }),
+      activities: generalActivities({ config, core, client, actors, pool, publicSkills, logger }),
     }),
     ...hostWorkers(host, hostId).map(create),
   ]);

@@ -59,10 +59,18 @@ export async function loadSkills(
   return whileBeating(scope, 'loading skills and hooks', async () => {
     const registered = marketplacesOf(start.settings);
     // Marketplaces stand in the place of the public registry.
-    const kept = registered === null ? deps.keptSkills.take(start.sandbox.id) : null;
+    const kept = registered === null ? deps.publicSkills.take(start.sandbox.id) : null;
+    const withPublic = kept === null && (registered !== null || !deps.publicSkills.areOutOfReach());
+    const withoutPublic = (): void => {
+      deps.log.warn(
+        { taskId },
+        'the public skills, or marketplaces, did not come in time: they are left out',
+      );
+      if (registered === null) deps.publicSkills.missed();
+    };
     const [server, sandbox, hookConfig] = await Promise.all([
       localSkills(deps, taskId, [deps.skillsDirectory, ...userDirectories]),
-      sandboxSkills(start, project, { registered, withPublic: kept === null }, scope.signal).catch(
+      sandboxSkills(start, project, { registered, withPublic, withoutPublic }, scope.signal).catch(
         leaveOut('skills', []),
       ),
       projectHooks(start, project, scope.signal).catch(leaveOut('hooks', null)),
@@ -80,11 +88,11 @@ export async function loadSkills(
  * of a second of its own, and a clone where there is a network; later ones find both done. Asked, not waited for.
  */
 export function loadSkillsAhead(
-  deps: Pick<StartPreparationDeps, 'log' | 'keptSkills'>,
+  deps: Pick<StartPreparationDeps, 'log' | 'publicSkills'>,
   start: Start,
   { workingDirectory }: Project,
 ): void {
-  if (deps.keptSkills.has(start.sandbox.id)) return;
+  if (deps.publicSkills.has(start.sandbox.id) || deps.publicSkills.areOutOfReach()) return;
   const request: SkillsRequest = {
     load_public: true,
     load_user: true,
@@ -118,10 +126,18 @@ const projectHooks = async (
 ): Promise<Record<string, unknown> | null> =>
   isNew ? null : start.client.hooks(projectDirectory, { signal });
 
+interface PublicPart {
+  registered: ReturnType<typeof marketplacesOf>;
+  /** Whether the public skills are asked for, or the marketplaces in their place. */
+  withPublic: boolean;
+  /** Told when they did not come in time. */
+  withoutPublic: () => void;
+}
+
 async function sandboxSkills(
   start: Start,
   { projectDirectory, isNew }: Project,
-  { registered, withPublic }: { registered: ReturnType<typeof marketplacesOf>; withPublic: boolean },
+  { registered, withPublic, withoutPublic }: PublicPart,
   signal: AbortSignal,
 ): Promise<SkillPayload[]> {
   const request: SkillsRequest = {
@@ -137,6 +153,7 @@ async function sandboxSkills(
     .skills(request, { signal, timeoutMs: withPublic ? WITH_PUBLIC_MS : WITHOUT_PUBLIC_MS })
     .catch((error: unknown) => {
       if (!withPublic || !(error instanceof AgentServerError) || error.kind !== 'timeout') throw error;
+      withoutPublic();
       return start.client.skills(
         { ...request, load_public: false },
         { signal, timeoutMs: WITHOUT_PUBLIC_MS },

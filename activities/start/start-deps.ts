@@ -10,7 +10,7 @@ import type { SecretsStore } from '../../identity/secrets-store.js';
 import type { TokensOf } from '../../identity/secrets-token-provider.js';
 import type { SettingsStore } from '../../identity/settings-store.js';
 import type { Vault } from '../../identity/vault.js';
-import type { KeptSkills } from '../kept-skills.js';
+import type { PublicSkills } from '../public-skills.js';
 
 /** Settings of a user with their keys in the clear, those of the instance filled in. */
 export type UserSettingsReader = Pick<SettingsStore, 'read'>;
@@ -39,8 +39,8 @@ export interface StartPreparationDeps {
   }) => AgentServerClient;
   /** Public address of the API, without trailing slash; null hands tokens over as values. */
   publicUrl: string | null;
-  /** What sandboxes loaded while they were kept warm. */
-  keptSkills: Pick<KeptSkills, 'has' | 'take'>;
+  /** What this worker knows of them. */
+  publicSkills: Pick<PublicSkills, 'has' | 'take' | 'missed' | 'areOutOfReach'>;
   /** Directory of the skills that every conversation gets; it need not exist. */
   skillsDirectory: string;
   /** Directories of the skills of the one user of an instance without identity; they need not exist. */

@@ -39,6 +39,22 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 beforeEach(() => bench.reset());
 
+/** The skills of a start, and whether the agent-server was asked for the public ones. */
+async function skillsOf({ taskId }: StagedStart, { inTime = true } = {}) {
+  const asked: boolean[] = [];
+  const createClient: StartPreparationDeps['createClient'] = (target) => {
+    const client = createAgentServerClient(target);
+    const skills: typeof client.skills = async (request, options) => {
+      asked.push(request.load_public);
+      return client.skills(request, request.load_public && !inTime ? { ...options, timeoutMs: 1 } : options);
+    };
+    return { ...client, skills };
+  };
+  await fixture.activities({ deps: { createClient } }).prepareSkills(taskId);
+  const { skills } = (await fixture.startTasks.artifact(taskId, SKILLS_ARTIFACT)) as PreparedSkills;
+  return { names: skills.map(({ name }) => name), asked, skills };
+}
+
 describe('a start without a repository', () => {
   it('leaves a new sandbox as it is before the conversation, which then runs in a git repository', async () => {
     const start = await fixture.stage({ request: { initial_message: message('Create hello.txt') } });
@@ -113,27 +129,12 @@ describe('a start without a repository', () => {
       triggers: ['greet'],
       source: '/there',
     });
-    /** The skills of a start, and whether the agent-server was asked for the public ones. */
-    const skillsOf = async ({ taskId }: StagedStart) => {
-      const asked: boolean[] = [];
-      const createClient: StartPreparationDeps['createClient'] = (target) => {
-        const client = createAgentServerClient(target);
-        const skills: typeof client.skills = async (request, options) => {
-          asked.push(request.load_public);
-          return client.skills(request, options);
-        };
-        return { ...client, skills };
-      };
-      await fixture.activities({ deps: { createClient } }).prepareSkills(taskId);
-      const prepared = (await fixture.startTasks.artifact(taskId, SKILLS_ARTIFACT)) as PreparedSkills;
-      return { names: prepared.skills.map(({ name }) => name), asked, skills: prepared.skills };
-    };
     const cold = await skillsOf(await fixture.stage());
     expect(cold.asked).toEqual([true]);
     expect(cold.names).not.toContain('greet');
 
     const start = await fixture.stage();
-    fixture.keptSkills.keep(start.sandboxId, [loaded]);
+    fixture.publicSkills.keep(start.sandboxId, [loaded]);
     const warm = await skillsOf(start);
     expect(warm.asked).toEqual([false]);
     expect(warm.skills).toContainEqual(loaded);
@@ -143,11 +144,25 @@ describe('a start without a repository', () => {
 
     // The marketplaces of a user stand in their place.
     const elsewhere = await fixture.stage();
-    fixture.keptSkills.keep(elsewhere.sandboxId, [loaded]);
+    fixture.publicSkills.keep(elsewhere.sandboxId, [loaded]);
     fixture.settings['registered_marketplaces'] = [{ name: 'own', source: 'https://127.0.0.1:9/own' }];
     const own = await skillsOf(elsewhere);
     expect(own.asked).toEqual([true]);
     expect(own.names).not.toContain('greet');
+  });
+
+  it('does without public skills that do not come in time, and so do the next ones for a while', async () => {
+    const whole = await skillsOf(await fixture.stage());
+    const late = await skillsOf(await fixture.stage(), { inTime: false });
+    expect(late).toMatchObject({ asked: [true, false], names: whole.names });
+    expect(fixture.warnings.map((warning) => warning.message)).toEqual([
+      'the public skills, or marketplaces, did not come in time: they are left out',
+    ]);
+    expect(await skillsOf(await fixture.stage())).toMatchObject({ asked: [false], names: whole.names });
+    // Marketplaces are elsewhere: each start asks for them.
+    fixture.settings['registered_marketplaces'] = [{ name: 'own', source: 'https://127.0.0.1:9/own' }];
+    const marketplaces = await skillsOf(await fixture.stage(), { inTime: false });
+    expect(marketplaces.asked).toEqual([true, false]);
   });
 
   it('honours what is there already in a sandbox that was given', async () => {

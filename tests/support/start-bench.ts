@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { expect, vi } from 'vitest';
+import { PublicSkills } from '../../activities/public-skills.js';
 import type { StartPreparationActivities } from '../../activities/start/start-preparation-activities.js';
 import { startGitServer, type GitServer } from './git-server.js';
 import { contentText, finish, runInTerminal, startScriptedLlm, type ScriptedLlm } from './scripted-llm.js';
@@ -77,6 +78,7 @@ export async function openStartBench(): Promise<StartBench> {
       fixture.customSecrets.clear();
       fixture.warnings.length = 0;
       fixture.heartbeats.length = 0;
+      fixture.publicSkills = new PublicSkills();
       bench.useHost(open);
     },
     useHost: (server, token = '') =>

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { KeptSkills } from '../../activities/kept-skills.js';
+import { PublicSkills } from '../../activities/public-skills.js';
 import type { ActivityScope } from '../../activities/start/activity-scope.js';
 import type { StartPreparationDeps } from '../../activities/start/start-deps.js';
 import {
@@ -70,7 +70,7 @@ export interface StartFixture {
   customSecrets: Map<string, { value: string; description: string | null }>;
   warnings: { fields: Record<string, unknown>; message: string }[];
   heartbeats: Record<string, unknown>[];
-  keptSkills: KeptSkills;
+  publicSkills: PublicSkills;
   startTasks: StartTaskRepository;
   conversations: ConversationRepository;
   callbacks: CallbackRepository;
@@ -128,7 +128,7 @@ export async function openStartFixture(): Promise<StartFixture> {
     customSecrets: new Map(),
     warnings: [],
     heartbeats: [],
-    keptSkills: new KeptSkills(),
+    publicSkills: new PublicSkills(),
     startTasks,
     conversations,
     callbacks,
@@ -189,7 +189,7 @@ export async function openStartFixture(): Promise<StartFixture> {
           accessTokens: new AccessTokens(MASTER_KEYS),
           createClient: createAgentServerClient,
           publicUrl: null,
-          keptSkills: fixture.keptSkills,
+          publicSkills: fixture.publicSkills,
           skillsDirectory: join(root, 'skills'),
           userSkillsDirectories: [],
           limits: { cloneSeconds: 60, setupScriptSeconds: 60 },

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { KeptSkills } from '../../../activities/kept-skills.js';
+import { PublicSkills } from '../../../activities/public-skills.js';
 import { skillPayload } from '../../../contract/skill.js';
 
 const skills = [skillPayload({ name: 'greet', content: 'Say hello.', triggers: [] })];
 
 describe('skills that a sandbox has loaded while it was kept warm', () => {
   it('are taken once, by its own start', () => {
-    const kept = new KeptSkills();
+    const kept = new PublicSkills();
     kept.keep('one', skills);
     expect(kept.take('another')).toBeNull();
     expect(kept.has('one')).toBe(true);
@@ -17,7 +17,7 @@ describe('skills that a sandbox has loaded while it was kept warm', () => {
 
   it('are asked for again when there were none, or when they are older than a warm sandbox gets', () => {
     let now = 0;
-    const kept = new KeptSkills(() => now);
+    const kept = new PublicSkills(() => now);
     kept.keep('none', []);
     expect(kept.take('none')).toBeNull();
     kept.keep('old', skills);
@@ -26,8 +26,19 @@ describe('skills that a sandbox has loaded while it was kept warm', () => {
     expect(kept.take('old')).toBeNull();
   });
 
+  it('are done without for ten minutes when they did not come in time', () => {
+    let now = 1_000;
+    const known = new PublicSkills(() => now);
+    expect(known.areOutOfReach()).toBe(false);
+    known.missed();
+    now += 10 * 60_000 - 1;
+    expect(known.areOutOfReach()).toBe(true);
+    now += 1;
+    expect(known.areOutOfReach()).toBe(false);
+  });
+
   it('are kept of a hundred sandboxes, the newest', () => {
-    const kept = new KeptSkills();
+    const kept = new PublicSkills();
     for (let n = 1; n <= 103; n++) kept.keep(`sandbox ${n}`, skills);
     expect([3, 4, 103].map((n) => kept.has(`sandbox ${n}`))).toEqual([false, true, true]);
   });

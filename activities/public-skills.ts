@@ -4,15 +4,20 @@ import type { SkillPayload } from '../contract/skill.js';
 const KEPT_MS = 4 * 3_600_000;
 /** Most sandboxes of which something is kept. */
 const MOST = 100;
+/** How long starts do without, after the skills could not be had in time, in milliseconds. */
+const WITHOUT_MS = 10 * 60_000;
 
 /**
- * Public skills that agent-servers have loaded while nobody had their sandboxes. An agent-server fetches them again when
- * a minute has passed, which takes about a second of a start; the start that gets the sandbox takes what is here instead.
+ * What one worker knows of the public skills: those that agent-servers have loaded while nobody had their sandboxes, and
+ * whether their registry, a git repository at GitHub, can be had at all. An agent-server fetches them again when
+ * a minute has passed, by its own account about a second of a start; the start that gets the sandbox takes what is here instead.
  * They are of one sandbox, because the files that they name lie in its home. In the memory of one worker: a start on
- * another one asks the agent-server.
+ * another one asks the agent-server. Where the network swallows packets, one start or warm-up finds that out for all.
  */
-export class KeptSkills {
+export class PublicSkills {
   readonly #kept = new Map<string, { skills: readonly SkillPayload[]; until: number }>();
+
+  #withoutUntil = 0;
 
   constructor(private readonly now: () => number = Date.now) {}
 
@@ -28,6 +33,16 @@ export class KeptSkills {
 
   has(sandboxId: string): boolean {
     return this.now() < (this.#kept.get(sandboxId)?.until ?? 0);
+  }
+
+  /** They did not come in time. */
+  missed(): void {
+    this.#withoutUntil = this.now() + WITHOUT_MS;
+  }
+
+  /** Whether starts do without them for now. */
+  areOutOfReach(): boolean {
+    return this.now() < this.#withoutUntil;
   }
 
   /** What is kept of a sandbox, for its first conversation alone; null asks the agent-server. */
