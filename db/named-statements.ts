@@ -41,8 +41,10 @@ export function clientNaming(names: StatementNames): typeof pg.Client {
   return class extends pg.Client {
     constructor(config?: string | pg.ClientConfig) {
       super(config);
-      const query = this.query.bind(this) as (...given: unknown[]) => unknown;
-      const naming = (first: unknown, ...rest: unknown[]) => query(named(first, rest[0], names), ...rest);
+      const naming = (first: unknown, ...rest: unknown[]): unknown => {
+        const query = super.query.bind(this) as (...given: unknown[]) => unknown;
+        return query(named(first, rest[0], names), ...rest);
+      };
       this.query = naming as typeof this.query;
     }
   };
