@@ -19,16 +19,21 @@ export interface DatabaseOptions {
   onIdleError?: (error: Error) => void;
   /** How long one statement may take, in milliseconds, whether the server works or does not answer at all. */
   statementTimeoutMs?: number;
+  /** How long the server lets a transaction wait for its next statement, in milliseconds. */
+  idleTransactionTimeoutMs?: number;
 }
 
 const STATEMENT_TIMEOUT_MS = 10_000;
+const IDLE_TRANSACTION_TIMEOUT_MS = 20_000;
 
 /**
  * Opens a pool; nothing is connected until the first query. Waiting for a connection ends after 5 s. A frozen server, or
- * one whose packets are lost, keeps the connection open and says nothing: every statement has a time limit here too.
+ * one whose packets are lost, keeps the connection open and says nothing: every statement has a time limit here too. A
+ * process that is frozen in the middle of a transaction holds what it has locked until the server ends that session.
  */
 export function openDatabase(options: DatabaseOptions): DatabaseConnection {
   const { url, maxConnections = 10, onIdleError, statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options;
+  const idleTransactionTimeoutMs = options.idleTransactionTimeoutMs ?? IDLE_TRANSACTION_TIMEOUT_MS;
   const pool = new pg.Pool({
     Client: clientNaming(new StatementNames()),
     connectionString: url,
@@ -37,6 +42,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseConnection {
     idleTimeoutMillis: 30_000,
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs,
+    idle_in_transaction_session_timeout: idleTransactionTimeoutMs,
     keepAlive: true,
   });
   pool.on('error', (error) => onIdleError?.(error));
@@ -78,7 +84,7 @@ async function withClient<Result>(
 /** Whether the server has refused a statement, as opposed to not having answered. */
 function isAnswered(error: unknown): boolean {
   for (let current = error; current instanceof Error; current = current.cause) {
-    if (current instanceof pg.DatabaseError) return !/^(57P|08)/.test(current.code ?? '');
+    if (current instanceof pg.DatabaseError) return !/^(57P|25P03|08)/.test(current.code ?? '');
   }
   return false;
 }

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { isDatabaseOutage } from '../../api/outages.js';
 import { openDatabase, type DatabaseConnection } from '../../db/database.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
@@ -62,5 +62,38 @@ describe('a pool of one connection', () => {
     }
     network.speak();
     await works();
+  });
+});
+
+describe('a transaction whose process has stopped in the middle', () => {
+  it('loses its session, so that others get what it has locked, and its pool works on', async () => {
+    const test = await createTestDatabase();
+    const frozen = openDatabase({ url: test.url, maxConnections: 1, idleTransactionTimeoutMs: 300 });
+    const other = openDatabase({ url: test.url, maxConnections: 1 });
+    const lock = sql`select pg_advisory_xact_lock(7)`;
+    let thaw = (): void => undefined;
+    const held = frozen.database.transaction(async (tx) => {
+      await tx.execute(lock);
+      await new Promise<void>((resolve) => (thaw = resolve));
+      await tx.execute(sql`select 1`);
+    });
+    held.catch(() => undefined); // it is looked at below
+    await vi.waitFor(
+      async () => {
+        const { rows } = await other.pool.query(
+          "select 1 from pg_locks where locktype = 'advisory' and granted",
+        );
+        expect(rows).toHaveLength(1);
+      },
+      { timeout: 60_000 },
+    );
+    await other.database.transaction(async (tx) => tx.execute(lock)); // waits until it is free
+    thaw();
+    const failure = await held.catch((error: unknown) => error);
+    expect(isDatabaseOutage(failure), String(failure)).toBe(true);
+    expect((await frozen.database.execute(sql`select 1 as one`)).rows).toEqual([{ one: 1 }]);
+    await frozen.close();
+    await other.close();
+    await test.drop();
   });
 });
