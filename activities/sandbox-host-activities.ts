@@ -168,8 +168,12 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     if (row.warmSince !== null) {
       warmUp(deps.createClient({ baseUrl: handle.url, sessionApiKey }), handle.workingDirectory)
         .then((skills) => {
-          if (skills === null) deps.publicSkills.missed();
-          else deps.publicSkills.keep(sandboxId, skills);
+          if (skills !== null) return deps.publicSkills.keep(sandboxId, skills);
+          deps.log.warn(
+            { sandboxId },
+            'the public skills did not come in time: starts do without them for now',
+          );
+          deps.publicSkills.missed();
         })
         .catch((err: unknown) =>
           deps.log.warn({ err, sandboxId }, 'a sandbox that is kept warm could not be warmed up'),

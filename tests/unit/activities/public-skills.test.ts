@@ -37,9 +37,20 @@ describe('skills that a sandbox has loaded while it was kept warm', () => {
     expect(known.areOutOfReach()).toBe(false);
   });
 
-  it('are kept of a hundred sandboxes, the newest', () => {
+  it('are kept of as many sandboxes as are warm at a time, the newest', () => {
     const kept = new PublicSkills();
-    for (let n = 1; n <= 103; n++) kept.keep(`sandbox ${n}`, skills);
-    expect([3, 4, 103].map((n) => kept.has(`sandbox ${n}`))).toEqual([false, true, true]);
+    for (let n = 1; n <= 35; n++) kept.keep(`sandbox ${n}`, skills);
+    expect([3, 4, 35].map((n) => kept.has(`sandbox ${n}`))).toEqual([false, true, true]);
+  });
+
+  it('of a sandbox that nobody took are forgotten when those of another come', () => {
+    let now = 0;
+    const kept = new PublicSkills(() => now);
+    kept.keep('old', skills);
+    now = 4 * 3_600_000;
+    kept.keep('new', skills);
+    now = 0; // as if it had not passed: what is still held would be found
+    expect(kept.has('old')).toBe(false);
+    expect(kept.has('new')).toBe(true);
   });
 });
