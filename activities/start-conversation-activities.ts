@@ -27,11 +27,6 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
   const { actors, sandboxes, release, startTasks } = deps;
   const makeRoomFor = createRoomMaker(deps);
 
-  /** A start tried again may not meet its predecessor cleaning up in the same sandbox. */
-  const awaitPredecessor = async (task: StartTaskRecord | null, signal: AbortSignal): Promise<void> => {
-    if (task?.supersedes) await deps.awaitStartEnd(task.supersedes, signal);
-  };
-
   /**
    * Its row, if it was taken out of the pool a moment ago, when it answered: its actor has nothing to do for it.
    * @param before its row, read before there was room for it
@@ -55,17 +50,21 @@ export function createSandboxSteps(deps: SandboxStepDeps) {
     async awaitSandbox(taskId: string, sandboxId: string): Promise<{ agentServerUrl: string }> {
       const signal = cancellationSignal();
       const beat = setInterval(() => heartbeat({ phase: 'waiting for the sandbox' }), HEARTBEAT_MS);
-      let claimed: SandboxRecord | null;
+      let known: SandboxRecord | null;
       try {
         const [task, before] = await Promise.all([startTasks.read(taskId), sandboxes.read(sandboxId)]);
         await makeRoomFor(sandboxId, before);
-        claimed = await justClaimed(task, before);
-        if (!claimed) await actors.ensureRunning(sandboxId, taskId, signal);
-        await awaitPredecessor(task, signal);
+        known = await justClaimed(task, before);
+        if (!known) await actors.ensureRunning(sandboxId, taskId, signal);
+        if (task?.supersedes) {
+          // A start tried again may not meet its predecessor cleaning up in the same sandbox.
+          await deps.awaitStartEnd(task.supersedes, signal);
+          known = null; // that may have taken minutes, in which it may have come to answer elsewhere
+        }
       } finally {
         clearInterval(beat);
       }
-      const row = claimed ?? (await sandboxes.read(sandboxId));
+      const row = known ?? (await sandboxes.read(sandboxId));
       if (row?.agentServerUrl) return { agentServerUrl: row.agentServerUrl };
       throw ApplicationFailure.nonRetryable(
         `No agent server URL found for sandbox ${sandboxId}.`,
