@@ -157,6 +157,7 @@ async function buildWithGo(
     go,
     [
       'install',
+      '-v', // names each package that it compiles: most of the time goes there
       '-trimpath',
       '-ldflags=-s -w',
       `github.com/temporalio/cli/cmd/temporal@v${TEMPORAL_CLI_VERSION}`,
@@ -165,7 +166,7 @@ async function buildWithGo(
       env: { ...env, GOBIN: work, CGO_ENABLED: '0', GOFLAGS: '' },
       timeoutMs: GO_BUILD_TIMEOUT_MS,
       signal: options.signal,
-      onStderrLine: (line) => note(`building with Go: ${line}`),
+      onStderrLine: (line) => note(`building with Go: ${stepOfGo(line)}`),
     },
   );
   const program = join(work, 'temporal');
@@ -173,6 +174,9 @@ async function buildWithGo(
   tried.push(`building it with Go failed (${lastLine(built.stderr) || 'no reason given'})`);
   return undefined;
 }
+
+/** `go install -v` tells of a package by its bare name when it compiles it. */
+const stepOfGo = (line: string): string => (/^\S+$/.test(line) ? `compiling ${line}` : line);
 
 async function runs(program: string, env: NodeJS.ProcessEnv): Promise<boolean> {
   return (
