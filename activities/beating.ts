@@ -13,7 +13,7 @@ export async function beating<Result>(work: () => Promise<Result>): Promise<Resu
   }
 }
 
-/** How often progress is worth telling, in milliseconds: half as long as work may be silent, and less. */
+/** How often progress is told, in milliseconds: well within the time that a heartbeat may be missing. */
 const PROGRESS_MS = 2_000;
 
 /**

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { createSandboxAgents } from '../activities/sandbox-agents.js';
-import { createSandboxSleepActivities } from '../activities/sandbox-sleep-activities.js';
 import type { PublicSkills } from '../activities/public-skills.js';
 import type { SandboxActors } from '../activities/sandbox-actors.js';
+import { createSandboxAgents } from '../activities/sandbox-agents.js';
 import {
   createSandboxHostActivities,
   type SandboxHostActivities,
@@ -12,12 +11,13 @@ import {
   createHostSweepActivities,
   type HostSweepActivities,
 } from '../activities/sandbox-sweep-activities.js';
+import { createSandboxSleepActivities } from '../activities/sandbox-sleep-activities.js';
 import { createAgentServerClient } from '../agent-server/client.js';
 import type { Config } from '../config/config.js';
 import { SandboxConversations } from '../db/sandbox-conversations.js';
 import { thingOf, type SandboxBackend } from '../sandboxes/backend.js';
-import { createHostWatcher, type HostWatcher } from '../sandboxes/host-watcher.js';
 import { keptFacts } from '../sandboxes/agent-server-facts.js';
+import { createHostWatcher, type HostWatcher } from '../sandboxes/host-watcher.js';
 import { createProcessBackend } from '../sandboxes/process-backend.js';
 import type { Core } from './core.js';
 

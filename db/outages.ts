@@ -1,7 +1,10 @@
 /** Whether an error says that PostgreSQL is away, as opposed to having refused something. */
 import { DrizzleQueryError } from 'drizzle-orm/errors';
 
-/** System errors, and PostgreSQL's own: too slow, shutting down, starting up, out of connections, connection failures, a transaction that stood still. */
+/**
+ * System errors, and PostgreSQL's own: too slow, shutting down, starting up, out of connections, connection failures,
+ * a transaction that stood still.
+ */
 const CODES =
   /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|EAI_AGAIN|57014|57P0[1234]|25P03|53300|08...)$/;
 /** What the driver says without a code. */

@@ -12,9 +12,9 @@ import { remembered, type StartLoader } from './start-loader.js';
 export type BareStart = { conversationId: string } | { found: PreparedRepository };
 
 /**
- * Goes from PREPARING_REPOSITORY to the conversation on the agent-server; each status is stored and announced before its
- * work begins, but for loading skills into a new directory, which a repetition does again. Tried again, it goes on where the statuses stand. What takes its time (a setup script, a hook) is left to
- * steps of their own.
+ * Goes from PREPARING_REPOSITORY to the conversation on the agent-server. Each status is stored and announced before
+ * its work begins, but for the loading of skills for a new directory, which a repetition does again. Tried again, it
+ * goes on where the statuses stand. What takes its time (a setup script, a hook) is left to steps of their own.
  */
 export async function startBare(
   deps: StartPreparationDeps,
