@@ -2,27 +2,28 @@ import { availableParallelism } from 'node:os';
 import { Client } from '@temporalio/client';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { PublicSkills } from '../activities/public-skills.js';
 import { adoptSandboxes } from '../activities/adopt-sandboxes.js';
-import { createSandboxActors } from '../activities/sandbox-actors.js';
 import { databasePatience } from '../activities/database-patience.js';
 import { failureMasking } from '../activities/failure-masking.js';
+import { PublicSkills } from '../activities/public-skills.js';
+import { createSandboxActors } from '../activities/sandbox-actors.js';
 import type { Config } from '../config/config.js';
 import { hostTaskQueue, PLACEMENT_TASK_QUEUE, TASK_QUEUE } from '../contract/ids.js';
 import type { SecretMasker } from '../contract/secret-masker.js';
 import { beginHostBeat } from './host-beat.js';
 import { openCore } from './core.js';
-import { haltSandboxes, restSandboxes } from './rest-sandboxes.js';
 import { hostIdentity } from './host-identity.js';
 import { ensureMaintenanceSchedule } from './maintenance-schedule.js';
 import { registerSearchAttributes } from './search-attributes.js';
 import { encryptedData } from '../identity/data-converter.js';
 import { temporalOptions } from './temporal-connection.js';
 import { UserError } from './user-error.js';
-import { closeWarmPool, haltWarmSandboxes, openWarmPool, renewWarmPool } from './warm-pool.js';
+import { openWarmPool, renewWarmPool } from './warm-pool.js';
 import { generalActivities } from './worker-activities.js';
 import { openSandboxHost, type SandboxHost } from './sandbox-host.js';
 import { connectWorker } from './worker-connection.js';
+import { endWithSandboxes } from './worker-end.js';
+import { EVERY_WORKER, WORKFLOW_POLLS } from './worker-options.js';
 import { LONG_TASKS, workflowBundle } from './workflow-bundle.js';
 
 export interface WorkerStart {
@@ -52,14 +53,6 @@ export interface RunningWorker {
    */
   stopWithSandboxes(): Promise<void>;
 }
-
-/** Options that every worker of a process shares. */
-const COMMON = {
-  // After kill -9 of a worker its workflows wait this long for its cache; Temporal's own default is 10 s.
-  stickyQueueScheduleToStartTimeout: '2s',
-  // Heartbeats carry cancellations: a cancelled start is to end within seconds, not within a heartbeat timeout.
-  maxHeartbeatThrottleInterval: '2s',
-} as const satisfies Partial<WorkerOptions>;
 
 /** How long activities may take to let go when they are handed over, in milliseconds. */
 const HANDOVER_MS = 10_000;
@@ -98,12 +91,21 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
   const shutdown = { shutdownGraceTime: graceMs, shutdownForceTime: graceMs + HANDOVER_MS };
   const interceptors = { activity: [failureMasking(masker), databasePatience(logger)] };
   const create = (worker: Partial<WorkerOptions> & { taskQueue: string }): Promise<Worker> =>
-    Worker.create({ connection, namespace, dataConverter, interceptors, ...COMMON, ...shutdown, ...worker });
+    Worker.create({
+      connection,
+      namespace,
+      dataConverter,
+      interceptors,
+      ...EVERY_WORKER,
+      ...shutdown,
+      ...worker,
+    });
   const workers = await Promise.all([
     create({
       taskQueue: TASK_QUEUE,
       workflowBundle: bundle,
       ...LONG_TASKS,
+      ...WORKFLOW_POLLS,
       ...versioning(config),
       activities: generalActivities({ config, core, client, actors, pool, publicSkills, logger }),
     }),
@@ -149,11 +151,16 @@ export async function startWorker(start: WorkerStart): Promise<RunningWorker> {
       await close();
     },
     async stopWithSandboxes() {
-      await closeWarmPool(pool, { hostId, actors });
-      if (host) await restSandboxes(host, { hostId, sandboxes: core.hostSandboxes, actors });
-      await stopPolling();
-      if (host) await haltWarmSandboxes(pool, { hostId, backend: host.backend, logger });
-      if (host) await haltSandboxes(host, { hostId, sandboxes: core.hostSandboxes, logger });
+      await endWithSandboxes({
+        host,
+        pool,
+        hostId,
+        sandboxes: core.hostSandboxes,
+        actors,
+        logger,
+        connection,
+        stopPolling,
+      });
       await close();
     },
   };

@@ -3,6 +3,7 @@ import { WithStartWorkflowOperation } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { WORKFLOW_POLLS } from '../../cli/worker-options.js';
 import { FAILURE_CONVERTER_PATH } from '../../identity/data-converter.js';
 import type { Product } from '../../tests/support/product.js';
 import { createTestWorker } from '../../tests/support/temporal.js';
@@ -49,6 +50,7 @@ export async function openFloor({ temporal }: Pick<Product, 'temporal'>): Promis
     taskQueue: TASK_QUEUE,
     workflowBundle: { ...bundle, code: withoutStackTraces(bundle.code) },
     activities: { ...activities },
+    ...WORKFLOW_POLLS,
   });
   const run = worker.run();
   const start = async (steps: 'same' | 'fewest'): Promise<void> => {
