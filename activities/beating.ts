@@ -13,12 +13,12 @@ export async function beating<Result>(work: () => Promise<Result>): Promise<Resu
   }
 }
 
-/** How often progress is told, in milliseconds: well within the time that a heartbeat may be missing. */
-const PROGRESS_MS = 2_000;
+/** How often progress is told at most, in milliseconds: well within the time that a heartbeat may be missing. */
+const PROGRESS_MS = 1_500;
 
 /**
- * Passes on what is told many times a second as often as somebody may want to know: each heartbeat is encrypted, though
- * the SDK sends only the newest every few seconds.
+ * Passes on what is told many times a second as often as somebody may want to know, and nothing of work that is over
+ * before: each heartbeat is encrypted, sent and stored, the first of an activity at once.
  */
 export function nowAndThen<Progress>(
   tell: (progress: Progress) => void,

@@ -139,7 +139,6 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     // What it is to be a copy of may be importing still, or not answer: longer than a boot may be silent.
     const handle = await beating(() => backend.launch(launch));
     await sandboxes.recordHandle(sandboxId, { handle: { ...handle } });
-    heartbeat({ phase: 'booting', port: handle.port });
     await awaitReady({
       backend,
       sandboxId,

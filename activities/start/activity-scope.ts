@@ -1,11 +1,13 @@
 /** What the steps of a start need to know of the activity they run in; tests give one without Temporal. */
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { nowAndThen } from '../beating.js';
 
 export interface ActivityScope {
   /** Aborts when the activity is cancelled. */
   readonly signal: AbortSignal;
   /** 1 for the first attempt. */
   readonly attempt: number;
+  /** Says that the activity is alive, and how it is getting on; sent when the last one is some time ago. */
   heartbeat(details: Record<string, unknown>): void;
 }
 
@@ -16,7 +18,7 @@ const BEAT_MS = 2_000;
 export const currentActivity = (): ActivityScope => ({
   signal: cancellationSignal(),
   attempt: activityInfo().attempt,
-  heartbeat: (details) => heartbeat(details),
+  heartbeat: nowAndThen((details: Record<string, unknown>) => heartbeat(details)),
 });
 
 /**
@@ -31,7 +33,7 @@ export async function whileBeating<Result>(
 ): Promise<Result> {
   const began = Date.now();
   const beat = () => scope.heartbeat({ phase, elapsedMs: Date.now() - began, ...progress() });
-  beat();
+  beat(); // the phases before may have taken as long as one is not to be silent
   const timer = setInterval(beat, BEAT_MS);
   try {
     return await work();

@@ -250,10 +250,15 @@ describe('an attempt that was interrupted', () => {
     environment.on('heartbeat', (detail: unknown) => details.push(detail));
     const activities = fixture.activities({ inTemporal: true });
     const attempt = environment.run((taskId: string) => activities.prepareRepository(taskId), start.taskId);
-    await vi.waitFor(() => expect(clonesOf()).toBe(before + 1), { timeout: 90_000 });
+    await vi.waitFor(
+      () => {
+        expect(clonesOf()).toBe(before + 1);
+        expect(details).toContainEqual(expect.objectContaining({ phase: 'cloning owner/example' }));
+      },
+      { timeout: 90_000 },
+    );
     environment.cancel('CANCELLED');
     await expect(attempt).rejects.toThrow('CANCELLED');
-    expect(details).toContainEqual(expect.objectContaining({ phase: 'cloning owner/example' }));
     open.release();
     await vi.waitFor(async () => expect(await readdir(start.workingDirectory)).toEqual([]), {
       timeout: 90_000,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { nowAndThen } from '../../../activities/beating.js';
 
 describe('progress that is told many times a second', () => {
-  it('is passed on every two seconds, the newest each time', () => {
+  it('is passed on every one and a half seconds, the newest each time', () => {
     let time = 0;
     const told: number[] = [];
     const tell = nowAndThen(
@@ -13,6 +13,6 @@ describe('progress that is told many times a second', () => {
       time += 25;
       tell(probe);
     }
-    expect(told).toEqual([80, 160]);
+    expect(told).toEqual([60, 120, 180]);
   });
 });
