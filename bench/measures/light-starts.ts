@@ -102,6 +102,9 @@ export const lightStarts: Measure = {
       singles.push(took);
       await theirs?.single();
     }
+    // A process that has just begun compiles while it works: its first burst takes a third longer, and does not count.
+    await Promise.all(Array.from({ length: AT_ONCE }, () => start(product)));
+    await theirs?.warmUp(AT_ONCE);
     await clean(product);
     await theirs?.clean();
     const floor = await openFloor(product);
