@@ -5,11 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { maskText } from '../contract/masking.js';
 import { LAUNCH_LINE } from './backend.js';
 import type { SandboxBackend, SandboxHandle } from './backend.js';
+import { isPortFree } from './ports.js';
 
 /**
  * - `SandboxExited`: its process ended before it answered;
  * - `SandboxStartTimeout`: it lives, but did not answer in time;
- * - `SandboxPortTaken`: another program listens on its port.
+ * - `SandboxPortTaken`: another program has its port.
  */
 export type SandboxNotReadyType = 'SandboxExited' | 'SandboxStartTimeout' | 'SandboxPortTaken';
 
@@ -56,6 +57,8 @@ const PROBE_LIMIT_MS = 2_000;
 /** The process and its log are looked at in this interval. */
 const LOOK_INTERVAL_MS = 100;
 const LOG_LINES = 15;
+/** A server that found its port taken may have more to say before it ends. */
+const SEARCHED_LINES = 200;
 /** So much processor time is work; a process that merely waits uses a few milliseconds per second. */
 const WORK_MS = 100;
 
@@ -134,11 +137,14 @@ async function probe({ handle, sessionApiKey, signal }: ReadinessRequest): Promi
   }
 }
 
+/** As sockets take it: an IPv6 address without its brackets. */
+const hostOf = (url: URL): string => url.hostname.replace(/^\[|\]$/g, '');
+
 /** Rejects at once where nothing listens. */
 function connect(url: URL): Promise<void> {
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: url.hostname.replace(/^\[|\]$/g, ''), port });
+    const socket = createConnection({ host: hostOf(url), port });
     socket.setTimeout(PROBE_LIMIT_MS, () => socket.destroy(new Error('no connection')));
     socket.once('error', reject);
     socket.once('connect', () => {
@@ -163,8 +169,8 @@ async function exited(
   probes: number,
   answer: string,
 ): Promise<SandboxNotReady> {
+  if (await hasLostItsPort(request)) return portTaken(request);
   const log = await logOf(request);
-  if (log.some((line) => /address already in use/i.test(line))) return portTaken(request);
   const code = exitCode === null ? 'its exit code is not known' : `exit code ${exitCode}`;
   const hint =
     exitCode === 126 || exitCode === 127
@@ -178,6 +184,18 @@ async function exited(
     exitCode,
     log,
   );
+}
+
+/** Whether it ended because another program has its port, or had it then: an outgoing connection may be gone by now. */
+async function hasLostItsPort(request: ReadinessRequest): Promise<boolean> {
+  const said = await logOf(request, SEARCHED_LINES);
+  if (said.some((line) => /address already in use/i.test(line))) return true;
+  const { url, port } = request.handle;
+  try {
+    return !(await isPortFree(hostOf(new URL(url)), port));
+  } catch {
+    return false; // no address of this machine: nobody here can have taken it
+  }
 }
 
 async function timedOut(
@@ -199,7 +217,7 @@ async function timedOut(
 async function portTaken(request: ReadinessRequest): Promise<SandboxNotReady> {
   return new SandboxNotReady(
     'SandboxPortTaken',
-    `Another program listens at ${request.handle.url}: the sandbox needs another port, or that program has to end.`,
+    `The port of ${request.handle.url} is in use by another program: the sandbox needs another port, or that program has to end.`,
     null,
     await logOf(request),
   );
@@ -211,8 +229,11 @@ const probed = ({ handle }: ReadinessRequest, probes: number, answer: string): s
 const quoted = (log: readonly string[]): string =>
   log.length === 0 ? 'Its log is empty.' : `Last lines of its log:\n${log.join('\n')}\n`;
 
-async function logOf({ backend, sandboxId, secrets }: ReadinessRequest): Promise<string[]> {
-  const lines = await backend.logTail(sandboxId, LOG_LINES);
+async function logOf(
+  { backend, sandboxId, secrets }: ReadinessRequest,
+  limit = LOG_LINES,
+): Promise<string[]> {
+  const lines = await backend.logTail(sandboxId, limit);
   // What an earlier server of this sandbox has said is no explanation.
   const start = lines.findLastIndex((line) => line.startsWith(LAUNCH_LINE));
   return lines.slice(start + 1).map((line) => maskText(line, secrets ?? []));

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LAUNCH_LINE } from '../../../sandboxes/backend.js';
 import type { SandboxCondition, SandboxHandle } from '../../../sandboxes/backend.js';
@@ -130,21 +132,48 @@ describe('waiting for an agent-server', () => {
     expect((await failureOf({ ...request, sessionApiKey: 'ours' })).type).toBe('SandboxPortTaken');
     await awaitReady({ ...request, sandboxId: 'box', sessionApiKey: 'theirs' });
     const dead = backend({ condition: () => ({ state: 'gone', exitCode: 1 }) });
-    expect((await failureOf({ ...request, backend: dead })).type).toBe('SandboxExited');
+    expect((await failureOf({ ...request, backend: dead })).type).toBe('SandboxPortTaken');
   });
 
-  it('recognises a server that ended because its port was taken', async () => {
+  const LOST =
+    "[Errno 98] error while attempting to bind on address ('127.0.0.1', 9): address already in use";
+  const afterwards = Array.from({ length: 40 }, (_, number) => `shutting down ${number}`);
+  it.each([
+    ['last', [LOST]],
+    ['long before it ended', [LOST, ...afterwards]],
+  ])('recognises a server that ended because its port was taken, if it says so %s', async (_, log) => {
     const failure = await failureOf({
-      backend: backend({
-        condition: () => ({ state: 'gone', exitCode: 1 }),
-        log: [
-          "[Errno 98] error while attempting to bind on address ('127.0.0.1', 9): address already in use",
-        ],
-      }),
+      backend: backend({ condition: () => ({ state: 'gone', exitCode: 1 }), log }),
       handle: handleAt(9),
       startupTimeoutMs: 5_000,
     });
     expect(failure.type).toBe('SandboxPortTaken');
+    expect(failure.logTail).toEqual(log.slice(-15));
+  });
+
+  it('recognises a server that ended in silence because an outgoing connection has its port', async () => {
+    const elsewhere = createTcpServer((socket) => socket.resume());
+    closing.push(() => stop(elsewhere));
+    const outgoing = connect(await listen(elsewhere), '127.0.0.1');
+    await once(outgoing, 'connect');
+    const handle = handleAt(outgoing.localPort!);
+    const failure = await failureOf({
+      backend: backend({ condition: () => ({ state: 'gone', exitCode: 1 }) }),
+      handle,
+      startupTimeoutMs: 5_000,
+    });
+    outgoing.destroy();
+    expect(failure.type).toBe('SandboxPortTaken');
+    expect(failure.message).toContain(`The port of ${handle.url} is in use by another program`);
+  });
+
+  it('does not look for the port of a server at an address that is not of this machine', async () => {
+    const failure = await failureOf({
+      backend: backend({ condition: () => ({ state: 'gone', exitCode: 1 }) }),
+      handle: { ...handleAt(9), url: 'http://192.0.2.1:9' },
+      startupTimeoutMs: 5_000,
+    });
+    expect(failure.type).toBe('SandboxExited');
   });
 
   it('ends with the reason of the signal when its caller gives up', async () => {
