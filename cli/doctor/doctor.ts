@@ -22,6 +22,7 @@ import { checkDatabase, checkTemporal } from './engines.js';
 import type { Finding, Report } from './finding.js';
 import { someOf } from './finding.js';
 import { checkMachine } from './machine.js';
+import { checkPorts } from './ports.js';
 import { checkSecrets } from './secrets.js';
 
 export interface DoctorCommand {
@@ -47,6 +48,7 @@ export async function diagnose({ config, env, repair, report: tell }: DoctorComm
     tell(finding);
   };
   await checkMachine(config, env, report);
+  await checkPorts(config, report);
   const keys = await readKeys(config, report);
   const engines = enginesAtHand(config);
   const connection = engines.databaseUrl === null ? null : openDatabase({ url: engines.databaseUrl });
