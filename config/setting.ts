@@ -161,7 +161,7 @@ export const portRange = () =>
   text().transform((value, context): PortRange => {
     const [first, last] = (/^(\d{1,5})\s*-\s*(\d{1,5})$/.exec(value) ?? []).slice(1).map(Number);
     if (first === undefined || last === undefined || first < 1024 || last > 65_535 || first > last) {
-      const message = 'must be two ports from 1024 to 65535, the lower first, such as 41000-48999';
+      const message = 'must be two ports from 1024 to 65535, the lower first, such as 20000-27999';
       context.issues.push({ code: 'custom', message, input: undefined });
       return z.NEVER;
     }

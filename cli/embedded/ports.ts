@@ -1,6 +1,9 @@
 import { createServer } from 'node:net';
 import { hasCode } from '../user-error.js';
 
+const FIRST_PORT = 28_000;
+const LAST_PORT = 29_999;
+
 /** Whether a TCP port of this address can be listened on now. Throws for anything but "in use". */
 export async function isPortFree(port: number, host = '127.0.0.1'): Promise<boolean> {
   try {
@@ -13,13 +16,13 @@ export async function isPortFree(port: number, host = '127.0.0.1'): Promise<bool
 }
 
 /**
- * The first free port among the wished ones (0 and undefined are no wish), else any from 20000–29999: below the range from which
- * the kernel takes ports for outgoing connections, so that it can be remembered and used again.
+ * The first free port among the wished ones (0 and undefined are no wish), else any from 28000–29999: below the range from which
+ * the kernel takes ports for outgoing connections, so that it can be remembered and used again, and above those of sandboxes.
  */
 export async function pickPort(wished: readonly (number | undefined)[] = []): Promise<number> {
   for (const port of wished) if (port && (await isPortFree(port))) return port;
   for (let attempt = 0; attempt < 50; attempt++) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1));
     if (await isPortFree(port)) return port;
   }
   return listenOnce(0, '127.0.0.1');

@@ -30,10 +30,11 @@ export const sandboxes = z.object({
     env: ['SANDBOX_ADDRESS'],
     about: 'Host name or address on which process sandboxes listen and under which clients reach them.',
   }),
-  portRange: setting(portRange().default({ first: 41_000, last: 48_999 }), {
+  // Below the ports that Linux gives to outgoing connections: one of those may take a port that was found free.
+  portRange: setting(portRange().default({ first: 20_000, last: 27_999 }), {
     env: ['CALLBOARD_PORT_RANGE'],
     about: 'Ports of process sandboxes.',
-    fallback: '`41000-48999`',
+    fallback: '`20000-27999`',
   }),
   startupTimeoutSeconds: setting(wholeNumber(1, 86_400).default(120), {
     env: ['SANDBOX_STARTUP_TIMEOUT_SECONDS'],

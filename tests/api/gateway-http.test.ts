@@ -340,8 +340,8 @@ it('is no gateway where it is switched off, but for sockets', async () => {
 
 describe('the address of an agent-server', () => {
   const exposed = [
-    { name: 'AGENT_SERVER', url: 'http://127.0.0.1:41000', port: 41000 },
-    { name: 'VSCODE', url: 'http://127.0.0.1:41001/?tkn=x', port: 41001 },
+    { name: 'AGENT_SERVER', url: 'http://127.0.0.1:20000', port: 20000 },
+    { name: 'VSCODE', url: 'http://127.0.0.1:20001/?tkn=x', port: 20001 },
   ];
   const addresses = (publicUrl: string | null) =>
     createAgentServerAccess({
@@ -368,7 +368,7 @@ describe('the address of an agent-server', () => {
   });
 
   it('is the direct one where no request says under which origin we are reached', () => {
-    expect(gatewayAddress(null)('box', 'http://127.0.0.1:41000')).toBe('http://127.0.0.1:41000');
+    expect(gatewayAddress(null)('box', 'http://127.0.0.1:20000')).toBe('http://127.0.0.1:20000');
   });
 
   it.each<[string, Record<string, string>, (url: string) => string]>([

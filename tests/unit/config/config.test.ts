@@ -42,7 +42,7 @@ describe('configuration', () => {
     expect(config.sandboxes).toMatchObject({
       runtime: 'process',
       address: '127.0.0.1',
-      portRange: { first: 41_000, last: 48_999 },
+      portRange: { first: 20_000, last: 27_999 },
       startupTimeoutSeconds: 120,
     });
     expect(config.file).toBeNull();
