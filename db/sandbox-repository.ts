@@ -110,27 +110,24 @@ export class SandboxRepository {
     { revision, ...fields }: RunningFields & { detail?: string | null; revision?: number | undefined } = {},
   ): Promise<void> {
     const now = new Date();
-    await this.database.transaction(async (tx) => {
-      const written = await tx
-        .update(sandboxes)
-        .set({
-          ...fields,
-          status,
-          detail: fields.detail ?? null,
-          updatedAt: now,
-          ...(status === 'RUNNING' ? { lastActiveAt: now } : { yieldingAt: null }),
-          ...(status === 'STARTING' ? {} : { slotClaimedAt: null }),
-          ...(revision === undefined ? {} : { statusRevision: revision }),
-        })
-        .where(
-          and(
-            eq(sandboxes.id, sandboxId),
-            revision === undefined ? undefined : lte(sandboxes.statusRevision, revision),
-          ),
-        );
-      if (written.rowCount === 0) return;
-      await tx.execute(sql`select pg_notify(${SANDBOX_CHANNEL}, ${sandboxId})`);
-    });
+    await this.database
+      .update(sandboxes)
+      .set({
+        ...fields,
+        status,
+        detail: fields.detail ?? null,
+        updatedAt: now,
+        ...(status === 'RUNNING' ? { lastActiveAt: now } : { yieldingAt: null }),
+        ...(status === 'STARTING' ? {} : { slotClaimedAt: null }),
+        ...(revision === undefined ? {} : { statusRevision: revision }),
+      })
+      .where(
+        and(
+          eq(sandboxes.id, sandboxId),
+          revision === undefined ? undefined : lte(sandboxes.statusRevision, revision),
+        ),
+      )
+      .returning({ told: sql`pg_notify(${SANDBOX_CHANNEL}, ${sandboxes.id})` });
   }
 
   /** Keeps how the launched thing can be found again. */
