@@ -88,11 +88,10 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
 
   /** A port of this host that nobody else uses, leased to the sandbox; `refused` ports are not tried again. */
   const leasePort = async (sandboxId: string, refused: ReadonlySet<number>): Promise<number> => {
-    const held = await sandboxes.leasedPort(hostId, sandboxId);
-    if (held !== null && !refused.has(held) && (await isPortFree(deps.address, held))) return held;
-    const leased = await sandboxes.leasedPorts(hostId);
+    const { own, all } = await sandboxes.leases(hostId, sandboxId);
+    if (own !== null && !refused.has(own) && (await isPortFree(deps.address, own))) return own;
     for (const port of candidatePorts(deps.ports, sandboxId)) {
-      if (leased.has(port) || refused.has(port) || !(await isPortFree(deps.address, port))) continue;
+      if (all.has(port) || refused.has(port) || !(await isPortFree(deps.address, port))) continue;
       if (await sandboxes.leasePort(hostId, port, sandboxId)) return port;
     }
     throw ApplicationFailure.nonRetryable(
@@ -201,8 +200,8 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
           if (err.type !== 'SandboxPortTaken' || attempt === PORT_ATTEMPTS) {
             throw ApplicationFailure.nonRetryable(err.message, err.type);
           }
-          const port = await sandboxes.leasedPort(hostId, sandboxId);
-          if (port !== null) refused.add(port);
+          const { own } = await sandboxes.leases(hostId, sandboxId);
+          if (own !== null) refused.add(own);
         }
       }
     },

@@ -1,4 +1,6 @@
 import { and, eq, isNull, lte, sql } from 'drizzle-orm';
+import { DrizzleQueryError } from 'drizzle-orm/errors';
+import pg from 'pg';
 import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
@@ -8,6 +10,13 @@ import { portLeases, sandboxes } from './schema/index.js';
 export const SANDBOX_CHANNEL = 'sandbox';
 
 export type SandboxRecord = typeof sandboxes.$inferSelect;
+
+/** Ports leased on a host. */
+export interface PortLeases {
+  /** The one of the sandbox in question. */
+  own: number | null;
+  all: Set<number>;
+}
 
 export interface NewSandbox {
   id: string;
@@ -188,41 +197,43 @@ export class SandboxRepository {
     return row ? Number(row.idleMs) : null;
   }
 
-  /** The port leased to a sandbox on a host, or null. */
-  async leasedPort(hostId: string, sandboxId: string): Promise<number | null> {
-    const [row] = await this.database
-      .select({ port: portLeases.port })
+  /** What is leased on a host, to a sandbox and in all. */
+  async leases(hostId: string, sandboxId: string): Promise<PortLeases> {
+    const rows = await this.database
+      .select({ port: portLeases.port, sandboxId: portLeases.sandboxId })
       .from(portLeases)
-      .where(and(eq(portLeases.hostId, hostId), eq(portLeases.sandboxId, sandboxId)));
-    return row?.port ?? null;
+      .where(eq(portLeases.hostId, hostId));
+    return {
+      own: rows.find((row) => row.sandboxId === sandboxId)?.port ?? null,
+      all: new Set(rows.map(({ port }) => port)),
+    };
   }
 
   /**
    * Leases a port; of two sandboxes that want the same one, one gets it. The sandbox's earlier lease is replaced.
-   * @returns false when another sandbox holds the port.
+   * @returns false when another sandbox holds the port; the earlier lease stays.
    */
   async leasePort(hostId: string, port: number, sandboxId: string): Promise<boolean> {
-    return this.database.transaction(async (tx) => {
-      await tx
-        .delete(portLeases)
-        .where(and(eq(portLeases.hostId, hostId), eq(portLeases.sandboxId, sandboxId)));
-      const leased = await tx
+    try {
+      await this.database
         .insert(portLeases)
         .values({ hostId, port, sandboxId })
-        .onConflictDoNothing()
-        .returning({ port: portLeases.port });
-      return leased.length > 0;
-    });
+        .onConflictDoUpdate({
+          target: [portLeases.hostId, portLeases.sandboxId],
+          set: { port, leasedAt: sql`now()` },
+        });
+      return true;
+    } catch (error) {
+      if (isTaken(error)) return false;
+      throw error;
+    }
   }
+}
 
-  /** All ports leased on a host. */
-  async leasedPorts(hostId: string): Promise<Set<number>> {
-    const rows = await this.database
-      .select({ port: portLeases.port })
-      .from(portLeases)
-      .where(eq(portLeases.hostId, hostId));
-    return new Set(rows.map((row) => row.port));
-  }
+/** Whether PostgreSQL has refused a row because another one has its key. */
+function isTaken(error: unknown): boolean {
+  const refusal = error instanceof DrizzleQueryError ? error.cause : error;
+  return refusal instanceof pg.DatabaseError && refusal.code === '23505';
 }
 
 /** There is no row for a sandbox that should have one. */

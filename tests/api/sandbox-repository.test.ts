@@ -61,3 +61,44 @@ describe('the row of a sandbox', () => {
     }
   });
 });
+
+describe('the lease of a port', () => {
+  it('is replaced by the next one of the same sandbox on that host, and of no other', async () => {
+    const [host, other, id, neighbour] = [newId(), newId(), newId(), newId()];
+    expect(await sandboxes.leasePort(host, 1, id)).toBe(true);
+    expect(await sandboxes.leasePort(host, 2, neighbour)).toBe(true);
+    expect(await sandboxes.leasePort(other, 1, id)).toBe(true);
+    expect(await sandboxes.leases(host, id)).toEqual({ own: 1, all: new Set([1, 2]) });
+    expect(await sandboxes.leasePort(host, 3, id)).toBe(true);
+    expect(await sandboxes.leasePort(host, 3, id)).toBe(true); // the same again is no harm
+    expect(await sandboxes.leases(host, id)).toEqual({ own: 3, all: new Set([2, 3]) });
+    expect(await sandboxes.leases(host, neighbour)).toEqual({ own: 2, all: new Set([2, 3]) });
+    expect(await sandboxes.leases(other, id)).toEqual({ own: 1, all: new Set([1]) });
+    expect(await sandboxes.leases(host, newId())).toEqual({ own: null, all: new Set([2, 3]) });
+  });
+
+  it('that another one holds is refused, and the earlier one stays', async () => {
+    const [host, id, neighbour] = [newId(), newId(), newId()];
+    await sandboxes.leasePort(host, 1, neighbour);
+    expect(await sandboxes.leasePort(host, 1, id)).toBe(false);
+    await sandboxes.leasePort(host, 2, id);
+    expect(await sandboxes.leasePort(host, 1, id)).toBe(false);
+    expect(await sandboxes.leases(host, id)).toEqual({ own: 2, all: new Set([1, 2]) });
+  });
+
+  it('goes to one of many that want it at once', async () => {
+    const host = newId();
+    const taken = await Promise.all(Array.from({ length: 8 }, () => sandboxes.leasePort(host, 1, newId())));
+    expect(taken.filter(Boolean)).toHaveLength(1);
+  });
+
+  it('is one per sandbox, however many are asked for at once', async () => {
+    const [host, id] = [newId(), newId()];
+    await Promise.all(Array.from({ length: 8 }, (_, port) => sandboxes.leasePort(host, port + 1, id)));
+    expect((await sandboxes.leases(host, id)).all.size).toBe(1);
+  });
+
+  it('fails for another reason as what it is', async () => {
+    await expect(sandboxes.leasePort(newId(), 2 ** 40, newId())).rejects.toThrow();
+  });
+});
