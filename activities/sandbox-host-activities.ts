@@ -77,12 +77,6 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
   const { hostId, backend, sandboxes, vault, watcher, agents } = deps;
   const handshake = createHandshake(deps);
 
-  const rowOf = async (sandboxId: string): Promise<SandboxRecord> => {
-    const row = await sandboxes.read(sandboxId);
-    if (row && !row.deletedAt) return row;
-    throw ApplicationFailure.nonRetryable(`sandbox ${sandboxId} was deleted`, 'SandboxDeleted');
-  };
-
   /** The thing itself, as found on this host; the row's handle is only a note of it. */
   const find = (sandboxId: string): Promise<SandboxHandle | null> => backend.find(sandboxId);
 
@@ -137,7 +131,6 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
     };
     // What it is to be a copy of may be importing still, or not answer: longer than a boot may be silent.
     const handle = await beating(() => backend.launch(launch));
-    await sandboxes.recordHandle(sandboxId, { handle: { ...handle } });
     await awaitReady({
       backend,
       sandboxId,
@@ -186,9 +179,9 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
      * The row is RUNNING when this returns.
      */
     async boot(sandboxId: string, options: BootOptions = { replaceSilent: false }): Promise<BootResult> {
-      const row = await rowOf(sandboxId);
-      const owner = await sandboxes.claimHost(sandboxId, hostId);
-      if (owner !== hostId) return { outcome: 'elsewhere', hostId: owner };
+      const row = await sandboxes.claim(sandboxId, hostId);
+      if (!row) throw ApplicationFailure.nonRetryable(`sandbox ${sandboxId} was deleted`, 'SandboxDeleted');
+      if (row.hostId !== hostId) return { outcome: 'elsewhere', hostId: row.hostId };
       await beating(() => prepareLaunch(row, options));
       const refused = new Set<number>();
       for (let attempt = 1; ; attempt++) {

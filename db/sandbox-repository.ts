@@ -1,4 +1,4 @@
-import { and, eq, isNull, lte, sql } from 'drizzle-orm';
+import { and, eq, getTableColumns, isNull, lte, sql } from 'drizzle-orm';
 import { DrizzleQueryError } from 'drizzle-orm/errors';
 import pg from 'pg';
 import type { ExposedUrl, SandboxStatus } from '../contract/sandbox.js';
@@ -96,15 +96,17 @@ export class SandboxRepository {
     return row ?? null;
   }
 
-  /** Makes a host the owner, unless it has another one already; returns the owner. */
-  async claimHost(sandboxId: string, hostId: string): Promise<string> {
+  /**
+   * Makes a host the owner, unless it has another one already.
+   * @returns the row with its owner; null for a sandbox that is deleted or never was
+   */
+  async claim(sandboxId: string, hostId: string): Promise<(SandboxRecord & { hostId: string }) | null> {
     const [row] = await this.database
       .update(sandboxes)
       .set({ hostId: sql`coalesce(${sandboxes.hostId}, ${hostId})` })
-      .where(eq(sandboxes.id, sandboxId))
-      .returning({ hostId: sandboxes.hostId });
-    if (!row?.hostId) throw new SandboxRowMissing(sandboxId);
-    return row.hostId;
+      .where(and(eq(sandboxes.id, sandboxId), isNull(sandboxes.deletedAt)))
+      .returning({ ...getTableColumns(sandboxes), hostId: sql<string>`${sandboxes.hostId}` });
+    return row ?? null;
   }
 
   /**
@@ -137,11 +139,6 @@ export class SandboxRepository {
         ),
       )
       .returning({ told: sql`pg_notify(${SANDBOX_CHANNEL}, ${sandboxes.id})` });
-  }
-
-  /** Keeps how the launched thing can be found again. */
-  async recordHandle(sandboxId: string, fields: RunningFields): Promise<void> {
-    await this.database.update(sandboxes).set(fields).where(eq(sandboxes.id, sandboxId));
   }
 
   /**
@@ -234,12 +231,4 @@ export class SandboxRepository {
 function isTaken(error: unknown): boolean {
   const refusal = error instanceof DrizzleQueryError ? error.cause : error;
   return refusal instanceof pg.DatabaseError && refusal.code === '23505';
-}
-
-/** There is no row for a sandbox that should have one. */
-export class SandboxRowMissing extends Error {
-  constructor(sandboxId: string) {
-    super(`sandbox ${sandboxId} does not exist`);
-    this.name = 'SandboxRowMissing';
-  }
 }

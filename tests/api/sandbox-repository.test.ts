@@ -62,6 +62,24 @@ describe('the row of a sandbox', () => {
   });
 });
 
+describe('the owner of a sandbox', () => {
+  it('is the first host that claims it', async () => {
+    const id = await insertSandbox(connection.database, { status: 'STARTING' });
+    const claims = await Promise.all(['one', 'two', 'one'].map((host) => sandboxes.claim(id, host)));
+    const owner = (await sandboxes.read(id))?.hostId;
+    expect(['one', 'two']).toContain(owner);
+    expect(claims).toEqual(Array(3).fill(await sandboxes.read(id)));
+  });
+
+  it('is nobody new once it was deleted', async () => {
+    const id = await insertSandbox(connection.database, { status: 'STARTING' });
+    await sandboxes.hide(id);
+    expect(await sandboxes.claim(id, 'one')).toBeNull();
+    expect((await sandboxes.read(id))?.hostId).toBeNull();
+    expect(await sandboxes.claim(newId(), 'one')).toBeNull();
+  });
+});
+
 describe('the lease of a port', () => {
   it('is replaced by the next one of the same sandbox on that host, and of no other', async () => {
     const [host, other, id, neighbour] = [newId(), newId(), newId(), newId()];

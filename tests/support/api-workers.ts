@@ -248,8 +248,9 @@ function hostActivities({ database, conduct, agentServer }: Work, hostId: string
   const sandboxes = new SandboxRepository(database);
   return {
     async boot(sandboxId: string) {
-      const owner = await sandboxes.claimHost(sandboxId, hostId);
-      if (owner !== hostId) return { outcome: 'elsewhere' as const, hostId: owner };
+      const row = await sandboxes.claim(sandboxId, hostId);
+      if (!row) throw ApplicationFailure.nonRetryable(`sandbox ${sandboxId} was deleted`, 'SandboxDeleted');
+      if (row.hostId !== hostId) return { outcome: 'elsewhere' as const, hostId: row.hostId };
       conduct.booted.push(sandboxId);
       await conduct.phase('boot');
       if (conduct.failBoot) throw ApplicationFailure.nonRetryable(conduct.failBoot, 'SandboxExited');

@@ -29,8 +29,7 @@ function boot(
       launch: parts.launch ?? refuse,
     },
     sandboxes: {
-      read: () => Promise.resolve({ id: 'box-1', deletedAt: null, warmSince: null }),
-      claimHost: () => Promise.resolve('host-1'),
+      claim: () => Promise.resolve({ id: 'box-1', hostId: 'host-1', warmSince: null }),
     },
     vault: { open: () => Promise.resolve('key') },
     watcher: { unwatch: () => undefined },
