@@ -26,10 +26,7 @@ import {
 } from './callbacks/conversation-runtime.js';
 
 export interface ReconcileActivityDeps extends RuntimeDeps {
-  conversations: Pick<
-    ConversationRepository,
-    'read' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel' | 'upsertFromWebhook'
-  >;
+  conversations: Pick<ConversationRepository, 'read' | 'applyRun' | 'upsertFromWebhook'>;
   sandboxConversations: Pick<SandboxConversations, 'idsIn'>;
   sandboxes: Pick<SandboxRepository, 'read' | 'touch'>;
   events: Pick<EventStore, 'count' | 'missing' | 'ingest'>;
@@ -104,16 +101,15 @@ export function createReconcileActivities(deps: ReconcileActivityDeps) {
     // Where nothing is new nothing is written: `updated_at` says when something has happened.
     if (conversation.llmModel === null) await takeOver(sandbox, record);
     const stats = statsSnapshot(record.stats);
-    if (
-      stats &&
-      (reconciled.fetched > 0 || stats.accumulatedCost !== conversation.metrics?.accumulated_cost)
-    ) {
-      await conversations.applyStats(conversationId, stats, askedAt);
-    }
+    const areStatsNews =
+      reconciled.fetched > 0 || stats?.accumulatedCost !== conversation.metrics?.accumulated_cost;
     const status = ExecutionStatus.safeParse(record.execution_status);
-    if (status.success && status.data !== conversation.executionStatus) {
-      await conversations.setExecutionStatus(conversationId, status.data, askedAt);
-    }
+    const run = {
+      ...(stats && areStatsNews && { stats: { value: stats, at: askedAt } }),
+      ...(status.success &&
+        status.data !== conversation.executionStatus && { status: { value: status.data, at: askedAt } }),
+    };
+    if (Object.keys(run).length > 0) await conversations.applyRun(conversationId, run);
     return reconciled;
   }
 

@@ -6,7 +6,7 @@ import { WebhookConversation } from '../contract/webhook.js';
 import type { ConversationResidence, Residence } from '../db/conversation-home.js';
 import type { ConversationRepository } from '../db/conversation-repository.js';
 import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
-import { applyEventEffects, applyRecordEffects, reportedConversation } from '../events/event-effects.js';
+import { applyEventEffects, reportedConversation, reportedRun } from '../events/event-effects.js';
 import { concealed, type Conceal } from '../events/concealment.js';
 import { readJsonArray, readJsonValue, type JsonElement } from '../events/event-json.js';
 import type { EventStore } from '../events/event-store.js';
@@ -22,7 +22,7 @@ export interface WebhookRouteDeps extends WebhookGuardDeps {
   sandboxes: Pick<SandboxRepository, 'findPoster' | 'touch'>;
   conversations: Pick<
     ConversationRepository,
-    'upsertFromWebhook' | 'stubFor' | 'applyStats' | 'setExecutionStatus' | 'setLlmModel'
+    'updateFromWebhook' | 'upsertFromWebhook' | 'stubFor' | 'applyRun'
   >;
   residence: Pick<ConversationResidence, 'of'>;
   events: Pick<EventStore, 'ingest'>;
@@ -99,9 +99,11 @@ async function takeOver(
 ): Promise<void> {
   // The agent-server forgets it because it was told to, or it stops: nothing to learn from that.
   if (record.execution_status === 'deleting') return;
-  if ((await residence(deps, record.id, sandbox)) === 'deleted') return;
-  await deps.conversations.upsertFromWebhook(reportedConversation(record), sandbox);
-  await applyRecordEffects(deps.conversations, record);
+  const report = [reportedConversation(record), sandbox, reportedRun(record)] as const;
+  if (!(await deps.conversations.updateFromWebhook(...report))) {
+    if ((await residence(deps, record.id, sandbox)) === 'deleted') return;
+    await deps.conversations.upsertFromWebhook(...report);
+  }
   await deps.sandboxes.touch(sandbox.id);
 }
 

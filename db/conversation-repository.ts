@@ -1,12 +1,14 @@
 import { and, eq, isNotNull, isNull, sql, type SQL } from 'drizzle-orm';
-import {
-  defaultTitle,
-  NO_METRICS,
-  type ConversationMetrics,
-  type ExecutionStatus,
-} from '../contract/conversation.js';
+import { defaultTitle } from '../contract/conversation.js';
 import type { ConversationTrigger, GitProvider } from '../contract/primitives.js';
 import { lockConversationEvents, registerCallbacks } from './callback-repository.js';
+import {
+  isNews,
+  recordColumns,
+  runColumns,
+  type ReportedConversation,
+  type ReportedRun,
+} from './conversation-report.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
 import { conversations } from './schema/index.js';
@@ -38,32 +40,10 @@ export interface StartedConversation {
   createdAt: Date;
 }
 
-/** What an agent-server's record says of a conversation, and webhooks own (contract 6.2). */
-export interface ReportedConversation {
-  id: string;
-  llmModel: string | null;
-  agentKind: AgentKind;
-  /** Added to the tags that are there; these win. */
-  tags: Record<string, string>;
-  /** Added where there is no such tag. */
-  derivedTags: Record<string, string>;
-  workingDirectory: string | null;
-  /** The record's own time; used only when the conversation was not known before. */
-  createdAt: Date | null;
-}
-
 /** The sandbox in which a conversation lives, and its owner. */
 export interface ConversationHome {
   id: string;
   createdByUserId: string | null;
-}
-
-/** Usage of a conversation at one time; what is null or absent keeps its value. */
-export interface StatsSnapshot {
-  /** US dollars since the beginning. */
-  accumulatedCost: number | null;
-  maxBudgetPerTask: number | null;
-  tokens: Partial<ConversationMetrics['accumulated_token_usage']>;
 }
 
 /** What a user may change of a conversation; absent members stay, null clears. */
@@ -73,9 +53,6 @@ export type ConversationChange = Partial<
 
 /** `isDefaultTitle` of the contract, as SQL. */
 const HAS_DEFAULT_TITLE = sql`coalesce(${conversations.title}, '') ~ '^(Conversation [0-9a-f]{5,32})?$'`;
-
-/** Tags that show that an automation made the conversation (contract 6.2). */
-const AUTOMATION_TAGS = ['automationtrigger', 'automationid', 'automationrunid'];
 
 /**
  * Writes conversations member by member, never a whole row: starts, webhooks, callbacks and users race, and each
@@ -117,24 +94,33 @@ export class ConversationRepository {
       });
   }
 
+  /**
+   * Stores what an agent-server's record says of a conversation that lives in the sandbox.
+   * @returns false, and nothing is stored, for one that is not there, was deleted, or lives elsewhere
+   */
+  async updateFromWebhook(
+    record: ReportedConversation,
+    sandbox: ConversationHome,
+    run: ReportedRun,
+  ): Promise<boolean> {
+    const { rowCount } = await this.database
+      .update(conversations)
+      .set({ ...recordColumns(record), ...runColumns(run), updatedAt: new Date() })
+      .where(and(present(record.id), livesIn(sandbox)));
+    return rowCount === 1;
+  }
+
   /** Stores what an agent-server's record says. A conversation seen for the first time also gets its title callback. */
-  async upsertFromWebhook(record: ReportedConversation, sandbox: ConversationHome): Promise<void> {
-    const title = `Conversation ${record.id}`;
-    const mergedTags = sql`
-      ${JSON.stringify(record.derivedTags)}::jsonb || ${conversations.tags} || ${JSON.stringify(record.tags)}::jsonb`;
+  async upsertFromWebhook(
+    record: ReportedConversation,
+    sandbox: ConversationHome,
+    run: ReportedRun = {},
+  ): Promise<void> {
     await this.database.transaction(async (tx) => {
       await this.#createOnFirstSight(tx, record.id, sandbox, record.createdAt);
       await tx
         .update(conversations)
-        .set({
-          title: sql`coalesce(${conversations.title}, ${title})`,
-          llmModel: sql`coalesce(${record.llmModel}::text, ${conversations.llmModel})`,
-          agentKind: record.agentKind,
-          tags: mergedTags,
-          trigger: automationTrigger(mergedTags),
-          workingDirectory: sql`coalesce(${conversations.workingDirectory}, ${record.workingDirectory}::text)`,
-          updatedAt: new Date(),
-        })
+        .set({ ...recordColumns(record), ...runColumns(run), updatedAt: new Date() })
         .where(present(record.id));
     });
   }
@@ -168,38 +154,12 @@ export class ConversationRepository {
     await registerCallbacks(tx, conversationId, [{ kind: 'SetTitleCallbackProcessor' }]);
   }
 
-  /**
-   * Takes over the run's status, unless a newer one is known.
-   * @param at when the agent-server had it; null takes it only where nothing is known yet.
-   */
-  async setExecutionStatus(conversationId: string, status: ExecutionStatus, at: Date | null): Promise<void> {
+  /** Takes over what an agent-server has told of a run; where nothing of it is news, nothing is written. */
+  async applyRun(conversationId: string, run: ReportedRun): Promise<void> {
     await this.database
       .update(conversations)
-      .set({ executionStatus: status, executionStatusAt: at, updatedAt: new Date() })
-      .where(and(present(conversationId), notOlder(conversations.executionStatusAt, at)));
-  }
-
-  /**
-   * Takes over a usage snapshot, unless a newer one is known; the cost never goes down.
-   * @param at when the agent-server had it; null takes it only where no dated one is known.
-   */
-  async applyStats(conversationId: string, stats: StatsSnapshot, at: Date | null): Promise<void> {
-    const known = sql`coalesce(${conversations.metrics}, ${JSON.stringify(NO_METRICS)}::jsonb)`;
-    const cost = sql`greatest(
-      coalesce((${conversations.metrics} ->> 'accumulated_cost')::float8, 0), ${stats.accumulatedCost ?? 0}::float8)`;
-    const own = { max_budget_per_task: stats.maxBudgetPerTask };
-    await this.database
-      .update(conversations)
-      .set({
-        metrics: sql`${known}
-          || jsonb_strip_nulls(${JSON.stringify(own)}::jsonb)
-          || jsonb_build_object(
-            'accumulated_cost', ${cost},
-            'accumulated_token_usage', ${known} -> 'accumulated_token_usage' || ${JSON.stringify(stats.tokens)}::jsonb)`,
-        metricsAt: at,
-        updatedAt: new Date(),
-      })
-      .where(and(present(conversationId), notOlder(conversations.metricsAt, at)));
+      .set({ ...runColumns(run), updatedAt: new Date() })
+      .where(and(present(conversationId), isNews(run)));
   }
 
   /** The model in use after a switch. */
@@ -269,18 +229,8 @@ export class ConversationRepository {
 const present = (conversationId: string): SQL | undefined =>
   and(eq(conversations.id, conversationId), isNull(conversations.deletedAt));
 
-/** True where nothing newer than `at` is known. */
-function notOlder(
-  known: typeof conversations.metricsAt | typeof conversations.executionStatusAt,
-  at: Date | null,
-): SQL {
-  return at === null
-    ? sql`${known} is null`
-    : sql`(${known} is null or ${known} <= ${at.toISOString()}::timestamptz)`;
-}
-
-/** Kept; where there is none, `automation` if the tags say that one made the conversation. */
-function automationTrigger(tags: SQL): SQL {
-  const named = AUTOMATION_TAGS.map((tag) => sql`coalesce((${tags}) ->> ${tag}, '') <> ''`);
-  return sql`coalesce(${conversations.trigger}, case when ${sql.join(named, sql` or `)} then 'automation' end)`;
-}
+const livesIn = (sandbox: ConversationHome): SQL | undefined =>
+  and(
+    eq(conversations.sandboxId, sandbox.id),
+    sql`${conversations.createdByUserId} is not distinct from ${sandbox.createdByUserId}`,
+  );

@@ -3,25 +3,23 @@ import { ExecutionStatus } from '../contract/conversation.js';
 import type { AgentEvent } from '../contract/event.js';
 import { parseWireDate } from '../contract/dates.js';
 import type { WebhookConversation } from '../contract/webhook.js';
-import type {
-  ConversationRepository,
-  ReportedConversation,
-  StatsSnapshot,
-} from '../db/conversation-repository.js';
+import type { Dated, ReportedConversation, ReportedRun, StatsSnapshot } from '../db/conversation-report.js';
+import type { ConversationRepository } from '../db/conversation-repository.js';
 import { dateOf } from './event-timestamp.js';
 import { timestampOf } from './incoming-event.js';
 import { statsSnapshot } from './statistics.js';
 
-export type EffectTarget = Pick<ConversationRepository, 'applyStats' | 'setExecutionStatus' | 'setLlmModel'>;
+export type EffectTarget = Pick<ConversationRepository, 'applyRun'>;
 
-interface Dated<Value> {
-  value: Value;
-  at: Date;
-}
+type Timed<Value> = Dated<Value> & { at: Date };
 
 /** Of two values the one with the later time; of the same time, the second. */
-const newer = <Value>(known: Dated<Value> | null, value: Value | null, at: Date): Dated<Value> | null =>
-  value !== null && (known === null || at >= known.at) ? { value, at } : known;
+const newer = <Value>(
+  known: Timed<Value> | undefined,
+  value: Value | null,
+  at: Date,
+): Timed<Value> | undefined =>
+  value !== null && (known === undefined || at >= known.at) ? { value, at } : known;
 
 /**
  * Carries the effects of events to the row. Harmless to repeat, and right in any order of arrival: nothing older
@@ -33,8 +31,8 @@ export async function applyEventEffects(
   events: readonly AgentEvent[],
 ): Promise<void> {
   const now = new Date();
-  let stats: Dated<StatsSnapshot> | null = null;
-  let status: Dated<ExecutionStatus> | null = null;
+  let stats: Timed<StatsSnapshot> | undefined;
+  let status: Timed<ExecutionStatus> | undefined;
   for (const event of events) {
     if (event.kind !== 'ConversationStateUpdateEvent') continue;
     const state = stateIn(event);
@@ -43,22 +41,19 @@ export async function applyEventEffects(
     stats = newer(stats, statsSnapshot(state.stats), at);
     status = newer(status, ExecutionStatus.safeParse(state.status).data ?? null, at);
   }
-  if (stats) await conversations.applyStats(conversationId, stats.value, stats.at);
-  if (status) await conversations.setExecutionStatus(conversationId, status.value, status.at);
-  const model = events.map(switchedModel).findLast((switched) => switched !== null);
-  if (model) await conversations.setLlmModel(conversationId, model);
+  const llmModel = events.map(switchedModel).findLast((switched) => switched !== null) ?? undefined;
+  if (stats ?? status ?? llmModel) await conversations.applyRun(conversationId, { stats, status, llmModel });
 }
 
 /** Statistics and status of a record, as of its own time. */
-export async function applyRecordEffects(
-  conversations: Omit<EffectTarget, 'setLlmModel'>,
-  record: WebhookConversation,
-): Promise<void> {
+export function reportedRun(record: WebhookConversation): ReportedRun {
   const at = record.updated_at ? parseWireDate(record.updated_at) : null;
   const snapshot = statsSnapshot(record.stats);
-  if (snapshot) await conversations.applyStats(record.id, snapshot, at);
-  const known = ExecutionStatus.safeParse(record.execution_status);
-  if (known.success) await conversations.setExecutionStatus(record.id, known.data, at);
+  const status = ExecutionStatus.safeParse(record.execution_status);
+  return {
+    ...(snapshot && { stats: { value: snapshot, at } }),
+    ...(status.success && { status: { value: status.data, at } }),
+  };
 }
 
 /** What a record says of its conversation. */

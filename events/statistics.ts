@@ -1,6 +1,6 @@
 /** The agent-server's statistics, as the one sum that clients see. */
 import type { ConversationMetrics } from '../contract/conversation.js';
-import type { StatsSnapshot } from '../db/conversation-repository.js';
+import type { StatsSnapshot } from '../db/conversation-report.js';
 
 type TokenCounts = Omit<ConversationMetrics['accumulated_token_usage'], 'model' | 'response_id'>;
 

@@ -1,12 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CallbackRepository } from '../../db/callback-repository.js';
-import {
-  ConversationRepository,
-  type ReportedConversation,
-  type StartedConversation,
-  type StatsSnapshot,
-} from '../../db/conversation-repository.js';
+import type { ReportedConversation, ReportedRun, StatsSnapshot } from '../../db/conversation-report.js';
+import { ConversationRepository, type StartedConversation } from '../../db/conversation-repository.js';
 import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { openTestDatabase } from '../support/database.js';
 
@@ -60,6 +56,9 @@ const usage = (accumulatedCost: number, prompt_tokens = 0): StatsSnapshot => ({
   tokens: { prompt_tokens },
 });
 
+const applyStats = (id: string, value: StatsSnapshot, at: Date | null) =>
+  conversations.applyRun(id, { stats: { value, at } });
+
 const read = async (id: string) => {
   const row = await conversations.read(id);
   if (!row) throw new Error(`conversation ${id} is missing`);
@@ -92,7 +91,7 @@ describe('a conversation that its start stores', () => {
   it('takes over the row that webhooks made first, statistics included (D13)', async () => {
     const start = started();
     await conversations.stubFor(start.id, home);
-    await conversations.applyStats(start.id, usage(1.5), new Date());
+    await applyStats(start.id, usage(1.5), new Date());
     await conversations.upsertFromWebhook(reported(start.id), home);
     expect((await read(start.id)).title).toBe(`Conversation ${start.id}`);
     await conversations.createFromStart(start);
@@ -172,13 +171,13 @@ describe('statistics and status', () => {
     const { id } = started();
     await conversations.stubFor(id, home);
     const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
-    await conversations.applyStats(id, usage(2, 20), at(20));
-    await conversations.applyStats(id, usage(1, 10), at(10));
+    await applyStats(id, usage(2, 20), at(20));
+    await applyStats(id, usage(1, 10), at(10));
     expect((await read(id)).metrics).toMatchObject({
       accumulated_cost: 2,
       accumulated_token_usage: { prompt_tokens: 20 },
     });
-    await conversations.applyStats(id, usage(0.5, 30), at(30));
+    await applyStats(id, usage(0.5, 30), at(30));
     expect((await read(id)).metrics).toMatchObject({
       model_name: 'default',
       accumulated_cost: 2,
@@ -190,16 +189,12 @@ describe('statistics and status', () => {
   it('a member that a snapshot leaves out keeps its value', async () => {
     const { id } = started();
     await conversations.stubFor(id, home);
-    await conversations.applyStats(
+    await applyStats(
       id,
       { accumulatedCost: 1, maxBudgetPerTask: 9, tokens: { context_window: 5 } },
       new Date(),
     );
-    await conversations.applyStats(
-      id,
-      { accumulatedCost: null, maxBudgetPerTask: null, tokens: {} },
-      new Date(),
-    );
+    await applyStats(id, { accumulatedCost: null, maxBudgetPerTask: null, tokens: {} }, new Date());
     expect((await read(id)).metrics).toMatchObject({
       accumulated_cost: 1,
       max_budget_per_task: 9,
@@ -210,11 +205,124 @@ describe('statistics and status', () => {
   it('a late status does not replace a newer one', async () => {
     const { id } = started();
     await conversations.stubFor(id, home);
-    await conversations.setExecutionStatus(id, 'idle', null);
-    await conversations.setExecutionStatus(id, 'finished', new Date(2000));
-    await conversations.setExecutionStatus(id, 'running', new Date(1000));
-    await conversations.setExecutionStatus(id, 'idle', null);
+    await conversations.applyRun(id, { status: { value: 'idle', at: null } });
+    await conversations.applyRun(id, { status: { value: 'finished', at: new Date(2000) } });
+    await conversations.applyRun(id, { status: { value: 'running', at: new Date(1000) } });
+    await conversations.applyRun(id, { status: { value: 'idle', at: null } });
     expect((await read(id)).executionStatus).toBe('finished');
+  });
+});
+
+describe('a report of a run', () => {
+  const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+  const run = (statsAt: Date | null, cost: number, statusAt: Date | null, status: 'idle' | 'running') =>
+    ({
+      stats: { value: usage(cost, cost * 10), at: statsAt },
+      status: { value: status, at: statusAt },
+    }) satisfies ReportedRun;
+
+  it('is taken member by member: what is older than known stays, with its time', async () => {
+    const { id } = started();
+    await conversations.stubFor(id, home);
+    await conversations.applyRun(id, run(at(10), 1, at(20), 'idle'));
+    await conversations.applyRun(id, run(at(11), 2, at(19), 'running'));
+    expect(await read(id)).toMatchObject({
+      metrics: { accumulated_token_usage: { prompt_tokens: 20 } },
+      metricsAt: at(11),
+      executionStatus: 'idle',
+      executionStatusAt: at(20),
+    });
+    await conversations.applyRun(id, run(at(9), 3, at(20), 'running'));
+    expect(await read(id)).toMatchObject({
+      metrics: { accumulated_cost: 2, accumulated_token_usage: { prompt_tokens: 20 } },
+      metricsAt: at(11),
+      executionStatus: 'running',
+      executionStatusAt: at(20),
+    });
+  });
+
+  it('of which nothing is news leaves the row as it is, the time of its last change included', async () => {
+    const { id } = started();
+    await conversations.stubFor(id, home);
+    await conversations.applyRun(id, run(at(10), 1, at(10), 'idle'));
+    const before = await read(id);
+    await expect.poll(() => Date.now()).toBeGreaterThan(before.updatedAt.getTime());
+    await conversations.applyRun(id, run(at(9), 2, at(9), 'running'));
+    await conversations.applyRun(id, run(null, 2, null, 'running'));
+    await conversations.applyRun(id, {});
+    expect(await read(id)).toEqual(before);
+    await conversations.applyRun(id, { ...run(at(9), 2, at(9), 'running'), llmModel: 'openai/switched' });
+    const { updatedAt } = await read(id);
+    expect(await read(id)).toEqual({ ...before, llmModel: 'openai/switched', updatedAt });
+    expect(updatedAt.getTime()).toBeGreaterThan(before.updatedAt.getTime());
+  });
+
+  it('changes nothing of a deleted conversation', async () => {
+    const { id } = started();
+    await conversations.stubFor(id, home);
+    await conversations.markDeleted(id);
+    const before = await read(id);
+    await conversations.applyRun(id, { ...run(at(1), 1, at(1), 'running'), llmModel: 'openai/late' });
+    expect(await read(id)).toEqual(before);
+  });
+
+  it('may come twice at once: the newer one stays', async () => {
+    const { id } = started();
+    await conversations.stubFor(id, home);
+    await Promise.all(
+      [3, 1, 4, 2].map((second) => conversations.applyRun(id, run(at(second), second, at(second), 'idle'))),
+    );
+    expect(await read(id)).toMatchObject({
+      metrics: { accumulated_cost: 4, accumulated_token_usage: { prompt_tokens: 40 } },
+      metricsAt: at(4),
+      executionStatusAt: at(4),
+    });
+  });
+});
+
+describe('a record of a conversation that is known', () => {
+  const run: ReportedRun = { status: { value: 'idle', at: new Date('2026-01-01T00:00:00Z') } };
+
+  it('is stored together with statistics and status', async () => {
+    const start = started();
+    await conversations.createFromStart(start);
+    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe(true);
+    expect(await read(start.id)).toMatchObject({
+      llmModel: 'openai/reported',
+      executionStatus: 'idle',
+      metrics: null,
+    });
+  });
+
+  it('of nobody is taken from a sandbox of nobody', async () => {
+    const start = started({ createdByUserId: null });
+    await conversations.createFromStart(start);
+    const nobodys = { ...home, createdByUserId: null };
+    expect(await conversations.updateFromWebhook(reported(start.id), nobodys, run)).toBe(true);
+  });
+
+  it.each([
+    ['another sandbox', { ...home, id: 'sandbox-2' }],
+    ['a sandbox of somebody else', { ...home, createdByUserId: 'bob' }],
+    ['a sandbox of nobody', { ...home, createdByUserId: null }],
+  ])('is not taken from %s', async (_whose, sandbox) => {
+    const start = started();
+    await conversations.createFromStart(start);
+    const before = await read(start.id);
+    expect(await conversations.updateFromWebhook(reported(start.id), sandbox, run)).toBe(false);
+    expect(await read(start.id)).toEqual(before);
+  });
+
+  it('is not taken once it was deleted, and brings no row to life', async () => {
+    const start = started();
+    await conversations.createFromStart(start);
+    await conversations.markDeleted(start.id);
+    const before = await read(start.id);
+    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe(false);
+    expect(await read(start.id)).toEqual(before);
+    const unknown = newId();
+    expect(await conversations.updateFromWebhook(reported(unknown), home, run)).toBe(false);
+    expect(await conversations.read(unknown)).toBeNull();
   });
 });
 

@@ -161,6 +161,23 @@ describe('the record of an agent-server', () => {
     expect((await post(body)).status).toBe(422);
   });
 
+  it('is stored whole where the conversation is known, each member by its own time', async () => {
+    const stats = { usage_to_metrics: { agent: { accumulated_cost: 0.5 } } };
+    const body = record({ stats, updated_at: '2026-01-01T00:00:10Z' });
+    await api.conversations.createFromStart(started(body.id));
+    await api.conversations.applyRun(body.id, {
+      status: { value: 'running', at: new Date('2026-01-01T00:00:20Z') },
+    });
+    expect((await post(body)).status).toBe(200);
+    expect(await api.conversation(body.id)).toMatchObject({
+      llmModel: 'openai/scripted',
+      metrics: { accumulated_cost: 0.5 },
+      metricsAt: new Date('2026-01-01T00:00:10Z'),
+      executionStatus: 'running',
+      executionStatusAt: new Date('2026-01-01T00:00:20Z'),
+    });
+  });
+
   it('of a deleted conversation does not bring it back', async () => {
     const body = record();
     await post(body);

@@ -1,35 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import type { AgentEvent } from '../../../contract/event.js';
 import { WebhookConversation } from '../../../contract/webhook.js';
-import {
-  applyEventEffects,
-  applyRecordEffects,
-  reportedConversation,
-} from '../../../events/event-effects.js';
+import type { ReportedRun } from '../../../db/conversation-report.js';
+import { applyEventEffects, reportedConversation, reportedRun } from '../../../events/event-effects.js';
 import { statsSnapshot } from '../../../events/statistics.js';
 import { RECORDED_CONVERSATIONS, recordedWebhooks } from '../../support/recorded.js';
 
-type Call = [string, ...unknown[]];
-
-/** Takes down what would be written. */
-function recorder() {
-  const calls: Call[] = [];
-  const note =
-    (name: string) =>
-    async (_id: string, ...rest: unknown[]): Promise<void> =>
-      void calls.push([name, ...rest]);
-  const target = {
-    applyStats: note('stats'),
-    setExecutionStatus: note('status'),
-    setLlmModel: note('model'),
-  };
-  return { calls, target };
-}
-
-const effectsOf = async (events: Partial<AgentEvent>[]): Promise<Call[]> => {
-  const { calls, target } = recorder();
+/** What would be written of the events of a batch, one member for each write. */
+const effectsOf = async (events: Partial<AgentEvent>[]): Promise<ReportedRun[]> => {
+  const written: ReportedRun[] = [];
+  const target = { applyRun: async (_id: string, run: ReportedRun) => void written.push(run) };
   await applyEventEffects(target, 'c', events as AgentEvent[]);
-  return calls;
+  return written;
 };
 
 const update = (key: string, value: unknown, second: number) => ({
@@ -47,24 +29,28 @@ const usage = (accumulated_cost: number | null, prompt_tokens?: number) => ({
 
 describe('the effects of a batch', () => {
   it('are those of its newest events, whatever the order in it', async () => {
-    const calls = await effectsOf([
+    const written = await effectsOf([
       update('execution_status', 'finished', 3),
       update('stats', { usage_to_metrics: { agent: usage(2, 20) } }, 2),
       update('stats', { usage_to_metrics: { agent: usage(1, 10) } }, 1),
       update('execution_status', 'running', 2),
     ]);
-    expect(calls).toEqual([
-      ['stats', expect.objectContaining({ accumulatedCost: 2 }), at(2)],
-      ['status', 'finished', at(3)],
+    expect(written).toEqual([
+      {
+        stats: { value: expect.objectContaining({ accumulatedCost: 2 }) as unknown, at: at(2) },
+        status: { value: 'finished', at: at(3) },
+      },
     ]);
   });
 
   it('include the status and the statistics of a full snapshot, which is not stored itself', async () => {
     const state = { execution_status: 'idle', stats: { usage_to_metrics: { agent: usage(0.5) } } };
-    const calls = await effectsOf([update('full_state', state, 1)]);
-    expect(calls.map(([name, value]) => [name, value])).toEqual([
-      ['stats', { accumulatedCost: 0.5, maxBudgetPerTask: null, tokens: {} }],
-      ['status', 'idle'],
+    const written = await effectsOf([update('full_state', state, 1)]);
+    expect(written).toEqual([
+      {
+        stats: { value: { accumulatedCost: 0.5, maxBudgetPerTask: null, tokens: {} }, at: at(1) },
+        status: { value: 'idle', at: at(1) },
+      },
     ]);
   });
 
@@ -75,12 +61,12 @@ describe('the effects of a batch', () => {
     const earlier = { kind: 'ObservationEvent', tool_name: 'switch_llm', observation: { active_model: 'a' } };
     const failed = { kind: 'ObservationEvent', tool_name: 'switch_llm', observation: { active_model: null } };
     expect(await effectsOf([earlier, { kind: 'ObservationEvent', ...observation }, failed])).toEqual([
-      ['model', 'b'],
+      { llmModel: 'b' },
     ]);
   });
 
   it('are none for statuses, statistics and observations that nobody knows', async () => {
-    const calls = await effectsOf([
+    const written = await effectsOf([
       update('execution_status', 'levitating', 1),
       update('stats', 'much', 1),
       update('stats', { usage_to_metrics: {} }, 1),
@@ -89,15 +75,14 @@ describe('the effects of a batch', () => {
       { kind: 'ObservationEvent', observation: 'text', tool_name: 'terminal' },
       { kind: 'MessageEvent' },
     ]);
-    expect(calls).toEqual([]);
+    expect(written).toEqual([]);
   });
 
   it.each(RECORDED_CONVERSATIONS)('of the recorded conversation %s end with a finished run', async (name) => {
     const events = recordedWebhooks(name).flatMap(({ body }) => (Array.isArray(body) ? body : []));
-    const calls = await effectsOf(events);
-    expect(calls.find(([kind]) => kind === 'status')?.[1]).toBe('finished');
-    const stats = calls.find(([kind]) => kind === 'stats')?.[1] as { tokens: { prompt_tokens: number } };
-    expect(stats.tokens.prompt_tokens).toBeGreaterThan(0);
+    const written = await effectsOf(events);
+    expect(written.map(({ status }) => status?.value)).toEqual(['finished']);
+    expect(written[0]?.stats?.value.tokens.prompt_tokens).toBeGreaterThan(0);
   });
 });
 
@@ -166,17 +151,17 @@ describe('a record', () => {
     expect(reportedConversation(record(change))).toMatchObject({ agentKind: 'acp', llmModel, derivedTags });
   });
 
-  it('has its status as of its own time', async () => {
-    const { calls, target } = recorder();
-    await applyRecordEffects(
-      target,
-      record({ execution_status: 'paused', updated_at: '2026-01-01T00:00:01.5Z' }),
-    );
-    await applyRecordEffects(target, record({ execution_status: 'idle' }));
-    expect(calls).toEqual([
-      ['status', 'paused', at(1)],
-      ['status', 'idle', null],
-    ]);
+  it('has its status and statistics as of its own time', () => {
+    const stats = { usage_to_metrics: { agent: usage(0.5) } };
+    const dated = record({ execution_status: 'paused', stats, updated_at: '2026-01-01T00:00:01.5Z' });
+    expect(reportedRun(dated)).toEqual({
+      stats: { value: { accumulatedCost: 0.5, maxBudgetPerTask: null, tokens: {} }, at: at(1) },
+      status: { value: 'paused', at: at(1) },
+    });
+    expect(reportedRun(record({ execution_status: 'idle' }))).toEqual({
+      status: { value: 'idle', at: null },
+    });
+    expect(reportedRun(record({ execution_status: 'levitating', stats: 'many' }))).toEqual({});
   });
 
   it.each(['id', 'agent', 'workspace'])('without %s is refused', (member) => {
