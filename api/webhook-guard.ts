@@ -1,6 +1,6 @@
 /** Who may post a webhook: the agent-server of the sandbox to which the session key belongs (contract 6.1). */
 import type { Request } from 'express';
-import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import type { PosterRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { JsonSyntaxError } from '../events/event-json.js';
 import { lookupHash } from '../identity/vault.js';
 import { HttpError } from './http-error.js';
@@ -36,7 +36,7 @@ export async function receiveWebhook<Body, Answer>(
   request: Request,
   pathSandboxId: string | null,
   parse: (bytes: Buffer) => Promise<Body>,
-  work: (webhook: { sandbox: SandboxRecord; body: Body }) => Promise<Answer>,
+  work: (webhook: { sandbox: PosterRecord; body: Body }) => Promise<Answer>,
 ): Promise<Answer> {
   const key = request.get('X-Session-API-Key');
   const admitted = deps.admission.enter(key ? lookupHash(key) : '');
@@ -65,7 +65,7 @@ async function authenticated(
   { sandboxes, requireOwner }: WebhookGuardDeps,
   key: string | undefined,
   pathSandboxId: string | null,
-): Promise<SandboxRecord | HttpError> {
+): Promise<PosterRecord | HttpError> {
   if (!key) return new HttpError(401, 'X-Session-API-Key header is required');
   // The state of the sandbox does not matter: one that is paused, or was just deleted, posts what it still had.
   const sandbox = await sandboxes.findPoster(lookupHash(key));

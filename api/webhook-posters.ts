@@ -1,5 +1,5 @@
 /** Who posts webhooks, remembered for a moment: an agent at work posts many times a second, always the same one. */
-import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import type { PosterRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { BoundedCache } from '../identity/bounded-cache.js';
 
 export type WebhookPosters = Pick<SandboxRepository, 'findPoster' | 'touch'>;
@@ -14,7 +14,7 @@ const MOST = 1_000;
 
 /** The same answers with fewer questions; a key that is not known is asked for each time it comes. */
 export function rememberedPosters(sandboxes: WebhookPosters): WebhookPosters {
-  const posters = new BoundedCache<SandboxRecord | null>(FRESH_MS, MOST);
+  const posters = new BoundedCache<PosterRecord | null>(FRESH_MS, MOST);
   const touched = new BoundedCache<void>(FRESH_MS, MOST);
   return {
     async findPoster(hash) {

@@ -5,7 +5,7 @@ import { HexUuid, Success, SUCCESS } from '../contract/primitives.js';
 import { WebhookConversation } from '../contract/webhook.js';
 import type { ConversationResidence, Residence } from '../db/conversation-home.js';
 import type { ConversationRepository } from '../db/conversation-repository.js';
-import type { SandboxRecord, SandboxRepository } from '../db/sandbox-repository.js';
+import type { PosterRecord, SandboxRepository } from '../db/sandbox-repository.js';
 import { applyEventEffects, reportedConversation, reportedRun } from '../events/event-effects.js';
 import { concealed, type Conceal } from '../events/concealment.js';
 import { readJsonArray, readJsonValue, type JsonElement } from '../events/event-json.js';
@@ -27,7 +27,7 @@ export interface WebhookRouteDeps extends WebhookGuardDeps {
   residence: Pick<ConversationResidence, 'of'>;
   events: Pick<EventStore, 'ingest'>;
   /** What takes the secrets of a sandbox and its owner out of events. */
-  concealerOf: (sandbox: SandboxRecord) => Promise<Conceal>;
+  concealerOf: (sandbox: PosterRecord) => Promise<Conceal>;
   /** Has the conversation's actor look at its queue; never fails, and is not waited for. */
   wakeConversation: (conversationId: string) => void;
   /** Told when a run has ended: the time to fetch what webhooks have lost. */
@@ -94,7 +94,7 @@ function conversationRoute(deps: WebhookRouteDeps, path: string, params: Path): 
 
 async function takeOver(
   deps: WebhookRouteDeps,
-  sandbox: SandboxRecord,
+  sandbox: PosterRecord,
   record: WebhookConversation,
 ): Promise<void> {
   // The agent-server forgets it because it was told to, or it stops: nothing to learn from that.
@@ -104,7 +104,15 @@ async function takeOver(
     if ((await residence(deps, record.id, sandbox)) === 'deleted') return;
     await deps.conversations.upsertFromWebhook(...report);
   }
-  await deps.sandboxes.touch(sandbox.id);
+  await noteActivity(deps, sandbox);
+}
+
+/** Most webhooks come so soon after another one that nothing has to be written. */
+async function noteActivity(
+  deps: Pick<WebhookRouteDeps, 'sandboxes'>,
+  { id, touchDueAt }: PosterRecord,
+): Promise<void> {
+  if (performance.now() >= touchDueAt) await deps.sandboxes.touch(id);
 }
 
 function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDefinition {
@@ -137,14 +145,14 @@ function eventRoute(deps: WebhookRouteDeps, path: string, params: Path): RouteDe
 
 async function store(
   deps: WebhookRouteDeps,
-  sandbox: SandboxRecord,
+  sandbox: PosterRecord,
   conversationId: string,
   received: readonly IncomingEvent[],
 ): Promise<void> {
   const [home, conceal] = await Promise.all([
     residence(deps, conversationId, sandbox),
     deps.concealerOf(sandbox),
-    deps.sandboxes.touch(sandbox.id),
+    noteActivity(deps, sandbox),
   ]);
   const incoming = concealed(received, conceal);
   if (home === 'deleted' || incoming.length === 0) return;
@@ -182,7 +190,7 @@ async function notingLoss<Result>(
 async function residence(
   deps: WebhookRouteDeps,
   conversationId: string,
-  sandbox: SandboxRecord,
+  sandbox: PosterRecord,
 ): Promise<Residence> {
   const found = await deps.residence.of(conversationId, sandbox);
   if (found === 'elsewhere') throw new HttpError(401, 'Unauthorized');

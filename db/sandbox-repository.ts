@@ -11,6 +11,15 @@ export const SANDBOX_CHANNEL = 'sandbox';
 
 export type SandboxRecord = typeof sandboxes.$inferSelect;
 
+/** A sandbox that posts webhooks. */
+export interface PosterRecord extends SandboxRecord {
+  /** From when on a webhook has to be noted by `touch`, by the clock of `performance.now()`, in milliseconds. */
+  touchDueAt: number;
+}
+
+/** How old a noted activity has to be for the next one to be noted, in milliseconds. */
+const TOUCH_EVERY_MS = 10_000;
+
 /** Ports leased on a host. */
 export interface PortLeases {
   /** The one of the sandbox in question. */
@@ -82,9 +91,13 @@ export class SandboxRepository {
    * The sandbox that may post webhooks with a key, by the key's hash. The last events of a sandbox that is being deleted
    * come while, and shortly after, its process is ended: for a quarter of an hour they are taken.
    */
-  async findPoster(hash: string): Promise<SandboxRecord | null> {
+  async findPoster(hash: string): Promise<PosterRecord | null> {
+    const askedAt = performance.now();
     const [row] = await this.database
-      .select()
+      .select({
+        ...getTableColumns(sandboxes),
+        quietMs: sql<string>`extract(epoch from now() - ${sandboxes.lastActiveAt}) * 1000`,
+      })
       .from(sandboxes)
       .where(
         and(
@@ -93,7 +106,9 @@ export class SandboxRepository {
           sql`(${sandboxes.deletedAt} is null or ${sandboxes.deletedAt} > now() - interval '15 minutes')`,
         ),
       );
-    return row ?? null;
+    if (!row) return null;
+    const { quietMs, ...sandbox } = row;
+    return { ...sandbox, touchDueAt: askedAt + TOUCH_EVERY_MS - Number(quietMs) };
   }
 
   /**
@@ -175,7 +190,10 @@ export class SandboxRepository {
       .update(sandboxes)
       .set({ lastActiveAt: sql`now()` })
       .where(
-        and(eq(sandboxes.id, sandboxId), sql`${sandboxes.lastActiveAt} < now() - interval '10 seconds'`),
+        and(
+          eq(sandboxes.id, sandboxId),
+          sql`${sandboxes.lastActiveAt} < now() - ${TOUCH_EVERY_MS} * interval '1 ms'`,
+        ),
       );
   }
 

@@ -120,3 +120,20 @@ describe('the lease of a port', () => {
     await expect(sandboxes.leasePort(newId(), 2 ** 40, newId())).rejects.toThrow();
   });
 });
+
+describe('the activity of a sandbox that posts webhooks', () => {
+  it.each([
+    [5_000, false],
+    [11_000, true],
+  ])('%d ms after it was noted is due to be noted: %s', async (ago, isDue) => {
+    const lastActiveAt = new Date(Date.now() - ago);
+    const hash = newId();
+    const id = await insertSandbox(connection.database, { lastActiveAt, sessionApiKeyHash: hash });
+    const poster = await sandboxes.findPoster(hash);
+    expect(performance.now() >= poster!.touchDueAt).toBe(isDue);
+    const { touchDueAt: _dueAt, ...row } = poster!;
+    expect(row).toEqual(await sandboxes.read(id));
+    await sandboxes.touch(id);
+    expect((await sandboxes.read(id))!.lastActiveAt > lastActiveAt).toBe(isDue);
+  });
+});

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { startEventApi, type EventApi, type TestSandbox } from '../support/event-api.js';
 import { insertStartTask, newId } from '../support/rows.js';
 
@@ -95,6 +95,25 @@ describe('a webhook', () => {
     ).toBe(200);
     expect(await api.events.count({ conversationId: id, users: ['ada'] })).toBe(2);
     expect((await api.sandboxes.read(sandbox.id))?.lastActiveAt.getTime()).toBeGreaterThan(0);
+  });
+
+  it('that comes right after another one has nothing to note of the activity', async () => {
+    const [id, { id: box, key }] = [newId(), await api.newSandbox('ada')];
+    const touch = vi.spyOn(api.sandboxes, 'touch');
+    try {
+      for (let times = 0; times < 2; times++) {
+        expect((await api.post(eventsPath(id), key, [event()])).status).toBe(200);
+        expect((await api.post(RECORDS, key, record(id))).status).toBe(200);
+      }
+      expect(touch.mock.calls).toEqual([[box]]);
+      await api.database.execute(
+        sql`update sandboxes set last_active_at = now() - interval '11 seconds' where id = ${box}`,
+      );
+      expect((await api.post(RECORDS, key, record(id))).status).toBe(200);
+      expect(touch.mock.calls).toEqual([[box], [box]]);
+    } finally {
+      touch.mockRestore();
+    }
   });
 
   it('of a paused sandbox is accepted: the last flush comes late', async () => {

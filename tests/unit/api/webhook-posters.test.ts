@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { rememberedPosters } from '../../../api/webhook-posters.js';
-import type { SandboxRecord } from '../../../db/sandbox-repository.js';
+import type { PosterRecord } from '../../../db/sandbox-repository.js';
 
-const sandbox = { id: 'box', createdByUserId: 'ann' } as SandboxRecord;
+const sandbox = { id: 'box', createdByUserId: 'ann' } as PosterRecord;
 
-function counted(answers: (SandboxRecord | null)[]) {
+function counted(answers: (PosterRecord | null)[]) {
   const asked: string[] = [];
   const posters = rememberedPosters({
     findPoster: (hash) => {
