@@ -6,7 +6,8 @@ import type { Database } from '../db/database.js';
 import type { PendingMessageRepository } from '../db/pending-message-repository.js';
 import type { NewSandbox, SandboxRepository } from '../db/sandbox-repository.js';
 import { conversations, sandboxes } from '../db/schema/index.js';
-import { StartEnded, type StartTaskRecord, type StartTaskRepository } from '../db/start-task-repository.js';
+import { StartEnded } from '../db/start-occupation.js';
+import type { StartTaskRecord, StartTaskRepository } from '../db/start-task-repository.js';
 import { StartRequestMissing, type TransitionFields } from '../db/start-transitions.js';
 import type { WantedSandbox } from '../identity/new-sandbox.js';
 
@@ -19,7 +20,7 @@ export interface StartLimits {
 }
 
 /** What the workflow tells with a status. */
-export interface StepFields extends Omit<TransitionFields, 'keepSecrets'> {
+export interface StepFields extends Omit<TransitionFields, 'keepSecrets' | 'ownsSandbox'> {
   /** With ERROR: somebody has called the start off, so nothing of it is kept. */
   cancelled?: boolean;
 }

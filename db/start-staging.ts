@@ -33,6 +33,16 @@ export type StagingResult =
  * leads to that start; one whose start ended in ERROR is taken over.
  */
 export async function stageRequest(database: Database, staged: StagedRequest): Promise<StagingResult> {
+  const { taskId, ...request } = staged;
+  // An id that was made for this request is nobody else's, and a key that another one holds prevents the insertion.
+  if (staged.request.conversation_id === null) {
+    const stored = await database
+      .insert(startRequests)
+      .values({ id: taskId, ...request })
+      .onConflictDoNothing()
+      .returning({ id: startRequests.id });
+    if (stored.length > 0) return { outcome: 'staged', taskId };
+  }
   return database.transaction(async (tx) => {
     await lockConversationStarts(tx, staged.conversationId);
     if (staged.idempotencyKey !== null) {
@@ -75,9 +85,8 @@ export async function stageRequest(database: Database, staged: StagedRequest): P
     if (live) {
       await supersede(tx, live.id);
     }
-    const { taskId: id, ...values } = staged;
-    await tx.insert(startRequests).values({ id, ...values, supersedes: live?.id ?? null });
-    return { outcome: 'staged', taskId: staged.taskId };
+    await tx.insert(startRequests).values({ id: taskId, ...request, supersedes: live?.id ?? null });
+    return { outcome: 'staged', taskId };
   });
 }
 

@@ -1,25 +1,13 @@
-import { and, eq, isNull, notInArray, sql } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { EffectiveStartRequest, StartStatus } from '../contract/start-task.js';
-import { isTerminal } from '../contract/start-task.js';
 import type { Database } from './database.js';
-import { insertSandbox, type NewSandbox } from './sandbox-repository.js';
-import { startRequests, startTaskArtifacts, startTasks, startTaskTransitions } from './schema/index.js';
+import type { NewSandbox } from './sandbox-repository.js';
+import { startRequests, startTaskArtifacts, startTasks } from './schema/index.js';
+import { acceptRequest, type AcceptedStart } from './start-acceptance.js';
+import { occupySandbox, occupyWarmSandbox } from './start-occupation.js';
 import { forgetConversationOf } from './start-release.js';
 import { stageRequest, unstageRequest, type StagedRequest, type StagingResult } from './start-staging.js';
-import {
-  advanceTask,
-  passThroughStatuses,
-  START_TASK_CHANNEL,
-  StartRequestMissing,
-  type TransitionFields,
-} from './start-transitions.js';
-import { claimWarm } from './warm-sandboxes.js';
-
-/** A start whose request was accepted, and where it stands. */
-export interface AcceptedStart {
-  status: StartStatus;
-  conversationId: string;
-}
+import { advanceTask, passThroughStatuses, type TransitionFields } from './start-transitions.js';
 
 /** Writes start requests, start tasks and their transitions; each method may be repeated after a crash. */
 export class StartTaskRepository {
@@ -46,51 +34,7 @@ export class StartTaskRepository {
    * @throws {StartRequestMissing} when the request was withdrawn
    */
   async accept(taskId: string): Promise<AcceptedStart> {
-    const [known] = await this.database
-      .select({ status: startTasks.status, conversationId: startTasks.conversationId })
-      .from(startTasks)
-      .where(eq(startTasks.id, taskId));
-    return known ?? this.#accept(taskId);
-  }
-
-  #accept(taskId: string): Promise<AcceptedStart> {
-    return this.database.transaction(async (tx) => {
-      const [staged] = await tx
-        .select({
-          conversationId: startRequests.conversationId,
-          createdByUserId: startRequests.createdByUserId,
-          supersedes: startRequests.supersedes,
-        })
-        .from(startRequests)
-        .where(eq(startRequests.id, taskId));
-      if (!staged) throw new StartRequestMissing(taskId);
-      const now = new Date();
-      const { supersedes, ...own } = staged;
-      const { conversationId } = own;
-      const inserted = await tx
-        .insert(startTasks)
-        .values({ id: taskId, ...own, status: 'WORKING', createdAt: now, updatedAt: now })
-        .onConflictDoNothing()
-        .returning({ id: startTasks.id });
-      if (inserted.length === 0) {
-        const [task] = await tx
-          .select({ status: startTasks.status })
-          .from(startTasks)
-          .where(eq(startTasks.id, taskId));
-        return { status: task?.status ?? 'WORKING', conversationId };
-      }
-      await tx.update(startRequests).set({ acceptedAt: now }).where(eq(startRequests.id, taskId));
-      if (supersedes !== null) {
-        // This start has them now.
-        await tx
-          .update(startRequests)
-          .set({ secrets: null, authority: null })
-          .where(eq(startRequests.id, supersedes));
-      }
-      await tx.insert(startTaskTransitions).values({ taskId, sequence: 1, status: 'WORKING', at: now });
-      await tx.execute(sql`select pg_notify(${START_TASK_CHANNEL}, ${taskId})`);
-      return { status: 'WORKING', conversationId };
-    });
+    return acceptRequest(this.database, taskId);
   }
 
   /**
@@ -100,6 +44,7 @@ export class StartTaskRepository {
    * @returns the status before
    */
   async advance(taskId: string, status: StartStatus, fields: TransitionFields = {}): Promise<StartStatus> {
+    if (status !== 'ERROR') return advanceTask(this.database, taskId, status, fields);
     return this.database.transaction((tx) => advanceTask(tx, taskId, status, fields));
   }
 
@@ -124,24 +69,7 @@ export class StartTaskRepository {
    * @throws {StartEnded} when nobody would give it back any more
    */
   async occupy(taskId: string, sandbox: string | NewSandbox): Promise<boolean> {
-    const made = typeof sandbox === 'string' ? null : sandbox;
-    const sandboxId = made?.id ?? (sandbox as string);
-    return this.database.transaction(async (tx) => {
-      if (made) await insertSandbox(tx, made);
-      const { rows } = await tx.execute<{ owner: string | null }>(
-        sql`select created_by_user_id as owner from sandboxes where id = ${sandboxId} and deleted_at is null for share`,
-      );
-      const [found] = rows;
-      if (!found || (made && found.owner !== made.createdByUserId)) return false;
-      const open = await tx
-        .update(startTasks)
-        .set({ ownsSandbox: made !== null })
-        .where(and(eq(startTasks.id, taskId), notInArray(startTasks.status, ['READY', 'ERROR'])))
-        .returning({ id: startTasks.id });
-      if (open.length === 0) throw new StartEnded(taskId);
-      await advanceTask(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
-      return true;
-    });
+    return occupySandbox(this.database, taskId, sandbox);
   }
 
   /**
@@ -151,16 +79,7 @@ export class StartTaskRepository {
    * @throws {StartEnded} when nobody would give it back any more
    */
   async occupyWarm(taskId: string, sandboxId: string): Promise<string | null> {
-    return this.database.transaction(async (tx) => {
-      const [task] = await tx.select().from(startTasks).where(eq(startTasks.id, taskId)).for('update');
-      if (!task) throw new StartRequestMissing(taskId);
-      if (task.sandboxId !== null) return task.sandboxId; // another attempt was faster
-      if (isTerminal(task.status)) throw new StartEnded(taskId);
-      if (!(await claimWarm(tx, sandboxId, task.createdByUserId))) return null;
-      await tx.update(startTasks).set({ ownsSandbox: true }).where(eq(startTasks.id, taskId));
-      await advanceTask(tx, taskId, 'WAITING_FOR_SANDBOX', { sandboxId });
-      return sandboxId;
-    });
+    return occupyWarmSandbox(this.database, taskId, sandboxId);
   }
 
   /** The task with its request and encrypted secrets, for the activities of its start. */
@@ -211,6 +130,19 @@ export class StartTaskRepository {
       .onConflictDoUpdate({ target: [startTaskArtifacts.taskId, startTaskArtifacts.name], set: { content } });
   }
 
+  /**
+   * Keeps what a later phase needs, unless that is kept already.
+   * @returns what is kept
+   */
+  async keepArtifact(taskId: string, name: string, content: unknown): Promise<unknown> {
+    const kept = await this.database
+      .insert(startTaskArtifacts)
+      .values({ taskId, name, content })
+      .onConflictDoNothing()
+      .returning({ name: startTaskArtifacts.name });
+    return kept.length > 0 ? content : this.artifact(taskId, name);
+  }
+
   /** What an earlier phase kept, or null. */
   async artifact(taskId: string, name: string): Promise<unknown> {
     const [row] = await this.database
@@ -230,11 +162,3 @@ export type StartTaskRecord = typeof startTasks.$inferSelect & {
   /** Set when another start tries this one again. */
   supersededAt: Date | null;
 };
-
-/** A start that has ended takes nothing any more: nobody would give it back. */
-export class StartEnded extends Error {
-  constructor(taskId: string) {
-    super(`start task ${taskId} has ended already`);
-    this.name = 'StartEnded';
-  }
-}

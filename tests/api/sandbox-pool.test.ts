@@ -338,10 +338,10 @@ describe('a pool after a crash', () => {
     );
     const sandboxId = (await api.starts.read(id))!.sandboxId!;
     await api.temporal.client.workflow.getHandle(`start-task/${id}`).terminate('crashed');
-    api.conduct.held.clear();
     // The sandbox is the start's by its row: whoever brings the start to ERROR hides it in the same transaction.
     await api.starts.advance(id, 'ERROR', { detail: 'swept' });
     expect((await pool.rowOf(sandboxId)).deletedAt).not.toBeNull();
+    api.conduct.held.clear();
     await pool.ready(2);
   });
 
