@@ -54,7 +54,8 @@ export async function tryLockConversationEvents(
 
 /**
  * Registers processors, one of each kind per conversation: a repetition changes nothing. Events of their kind that
- * have arrived already are queued as well. The caller holds {@link lockConversationEvents}.
+ * have arrived already are queued as well. The first statement takes {@link lockConversationEvents}; only the second
+ * one sees all that had arrived by then.
  */
 export async function registerCallbacks(
   tx: Executor,
@@ -62,23 +63,26 @@ export async function registerCallbacks(
   processors: readonly CallbackProcessor[],
 ): Promise<void> {
   if (processors.length === 0) return;
-  const now = new Date();
-  const registered = await tx
-    .insert(eventCallbacks)
-    .values(
-      processors.map((processor) => ({
-        id: randomUUID(),
-        conversationId,
-        processor,
-        processorKind: processor.kind,
-        eventKind: EVENT_KIND_OF[processor.kind],
-        status: 'ACTIVE' as const,
-        createdAt: now,
-        updatedAt: now,
-      })),
+  const now = sql`${new Date().toISOString()}::timestamptz`;
+  const given = processors.map((processor) => ({
+    id: randomUUID(),
+    processor,
+    processor_kind: processor.kind,
+    event_kind: EVENT_KIND_OF[processor.kind],
+  }));
+  const { rows: registered } = await tx.execute<{ id: string }>(sql`
+    with held as materialized (
+      select pg_advisory_xact_lock(hashtextextended(${conversationId}, 3)) as lock
     )
-    .onConflictDoNothing()
-    .returning({ id: eventCallbacks.id });
+    insert into event_callbacks
+      (id, conversation_id, processor, processor_kind, event_kind, status, created_at, updated_at)
+    select given.id, ${conversationId}, given.processor, given.processor_kind, given.event_kind, 'ACTIVE',
+      ${now}, ${now}
+    from held, jsonb_to_recordset(${JSON.stringify(given)}::jsonb)
+      as given(id text, processor jsonb, processor_kind text, event_kind text)
+    where held.lock is not null
+    on conflict do nothing
+    returning id`);
   if (registered.length === 0) return;
   await tx.execute(sql`
     insert into callback_queue (callback_id, conversation_id, event_id)
@@ -116,10 +120,7 @@ export class CallbackRepository {
 
   /** Registers processors; see {@link registerCallbacks}. */
   async register(conversationId: string, processors: readonly CallbackProcessor[]): Promise<void> {
-    await this.database.transaction(async (tx) => {
-      await lockConversationEvents(tx, conversationId);
-      await registerCallbacks(tx, conversationId, processors);
-    });
+    await this.database.transaction((tx) => registerCallbacks(tx, conversationId, processors));
   }
 
   /** The callbacks of a conversation, oldest first. */

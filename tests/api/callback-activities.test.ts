@@ -9,8 +9,9 @@ import { createCallbackActivities, type CallbackActivities } from '../../activit
 import type { ConversationRuntime } from '../../activities/callbacks/conversation-runtime.js';
 import { AgentServerError } from '../../agent-server/errors.js';
 import type { AgentEvent } from '../../contract/event.js';
-import { CallbackRepository } from '../../db/callback-repository.js';
+import { CallbackRepository, lockConversationEvents } from '../../db/callback-repository.js';
 import { ConversationRepository } from '../../db/conversation-repository.js';
+import { eventIndex } from '../../db/schema/index.js';
 import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { SandboxRepository } from '../../db/sandbox-repository.js';
 import { ConversationResidence } from '../../db/conversation-home.js';
@@ -237,6 +238,36 @@ describe('the callbacks of a conversation', () => {
     );
     expect(JSON.stringify(logged)).toContain(String(messages[0]?.id));
     expect(JSON.stringify(logged)).not.toContain('login');
+  });
+
+  it('that are registered while an event arrives are run for it', async () => {
+    const { id } = await newConversation();
+    const sent = message();
+    let registering: Promise<void> | undefined;
+    await connection.database.transaction(async (tx) => {
+      await lockConversationEvents(tx, id);
+      registering = callbacks.register(id, [{ kind: 'LoggingCallbackProcessor' }]);
+      await expect
+        .poll(
+          async () => {
+            const { rows } = await connection.pool.query(
+              `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+            );
+            return rows.length;
+          },
+          { timeout: 30_000 },
+        )
+        .toBe(1);
+      await tx.insert(eventIndex).values({
+        conversationId: id,
+        eventId: sent.id,
+        kind: 'MessageEvent',
+        timestamp: new Date().toISOString(),
+        fileName: 'none',
+      });
+    });
+    await registering;
+    expect(await callbacks.remaining(id)).toBe(1);
   });
 
   it('of GitHub are recorded as not available when a run has finished', async () => {
