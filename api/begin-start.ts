@@ -23,10 +23,23 @@ export interface StoredRequest {
  * Has the workflow of a stored request begun, and answers when the start task is stored: its first state for a new one,
  * its present one for a task that was known already.
  */
-export async function beginStart(
+export async function beginStart(deps: BeginStartDeps, stored: StoredRequest): Promise<StartTask> {
+  const known = await ensureBegun(deps, stored);
+  if (known) return known;
+  // The answer is the first state, however far the start has got by now (contract 3.3).
+  const [first] = await deps.tasks.transitionsAfter(stored.taskId, 0);
+  if (!first) throw new Error(`start task ${stored.taskId} was accepted but is not stored`);
+  return first.task;
+}
+
+/**
+ * The same for whoever reads the states of the task anyway.
+ * @returns the present state of a task that was known already; null for a new one
+ */
+export async function ensureBegun(
   { starts, tasks, actors }: BeginStartDeps,
   { taskId, staged, userId }: StoredRequest,
-): Promise<StartTask> {
+): Promise<StartTask | null> {
   // What was accepted once is never started again, whatever became of it.
   const known = staged ? null : await tasks.read(taskId);
   if (known) return known;
@@ -35,6 +48,7 @@ export async function beginStart(
     await actors.startConversation(taskId, userId);
     // Its workflow would do the same, and does where this process comes to its end here.
     await starts.accept(taskId);
+    return null;
   } catch (error) {
     // Nobody knows how far the call got: what is not accepted by now never will be, what is accepted counts.
     if (staged) await starts.unstage(taskId);
@@ -42,10 +56,6 @@ export async function beginStart(
     if (accepted) return accepted;
     throw error instanceof StartRequestMissing ? withdrawnMeanwhile(error) : error;
   }
-  // The answer is the first state, however far the start has got by now (contract 3.3).
-  const [first] = await tasks.transitionsAfter(taskId, 0);
-  if (!first) throw new Error(`start task ${taskId} was accepted but is not stored`);
-  return first.task;
 }
 
 /** Another call for the same request could not begin it, and took it back. */

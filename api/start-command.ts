@@ -8,7 +8,7 @@ import type { StartTaskRepository } from '../db/start-task-repository.js';
 import { sealAuthority } from '../identity/start-authority.js';
 import { isAuthor, type UserContext } from '../identity/user-context.js';
 import { purposes, type Vault } from '../identity/vault.js';
-import { beginStart, type BeginStartDeps } from './begin-start.js';
+import { beginStart, ensureBegun, type BeginStartDeps, type StoredRequest } from './begin-start.js';
 import { HttpError } from './http-error.js';
 import { requestFingerprint } from './request-fingerprint.js';
 import { prepareStart } from './start-request.js';
@@ -32,7 +32,11 @@ export interface StartOrder {
  * Begins a start, or finds the one that an earlier, equal request began; returns when the task is stored.
  * @throws {HttpError} 400, 404, 409, 422 for requests that cannot be started, 503 when nothing was started
  */
-export type StartCommand = (order: StartOrder) => Promise<StartTask>;
+export interface StartCommand {
+  (order: StartOrder): Promise<StartTask>;
+  /** The same for whoever reads the states of the task itself; returns the id of the task. */
+  taskId(order: StartOrder): Promise<string>;
+}
 
 export function createStartCommand(deps: StartCommandDeps): StartCommand {
   const { vault, starts, tasks } = deps;
@@ -70,7 +74,18 @@ export function createStartCommand(deps: StartCommandDeps): StartCommand {
     return { taskId: result.taskId, staged: result.outcome === 'staged' };
   }
 
-  return async (order) => beginStart(deps, { ...(await stage(order)), userId: order.user.userId });
+  const stored = async (order: StartOrder): Promise<StoredRequest> => ({
+    ...(await stage(order)),
+    userId: order.user.userId,
+  });
+  const start = async (order: StartOrder): Promise<StartTask> => beginStart(deps, await stored(order));
+  return Object.assign(start, {
+    async taskId(order: StartOrder): Promise<string> {
+      const request = await stored(order);
+      await ensureBegun(deps, request);
+      return request.taskId;
+    },
+  });
 }
 
 const taken = (conversationId: string): HttpError =>

@@ -51,8 +51,8 @@ export function startRoutes({
       },
       async handle({ body, user, request, response }) {
         // Everything that can be refused is refused here, before the stream opens.
-        const task = await start({ given: body, idempotencyKey: readIdempotencyKey(request), user });
-        await streamStart(response, task.id, stream);
+        const taskId = await start.taskId({ given: body, idempotencyKey: readIdempotencyKey(request), user });
+        await streamStart(response, taskId, stream);
         return undefined;
       },
     }),
