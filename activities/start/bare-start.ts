@@ -3,18 +3,27 @@ import { START_STATUSES, type StartStatus } from '../../contract/start-task.js';
 import type { ActivityScope } from './activity-scope.js';
 import { createConversation } from './conversation.js';
 import { withOwnTries } from './own-tries.js';
-import { prepareRepository, type PreparedRepository } from './repository.js';
+import { needsNothing, prepareRepository, type PreparedRepository } from './repository.js';
 import { loadSkills } from './skills.js';
 import type { StartPreparationDeps } from './start-deps.js';
 import { remembered, type StartLoader } from './start-loader.js';
+
+/** Passed in one go up to the loading of skills; what has been passed before is left out. */
+const PHASES_WITHOUT_WORK = [
+  'PREPARING_REPOSITORY',
+  'RUNNING_SETUP_SCRIPT',
+  'SETTING_UP_GIT_HOOKS',
+  'SETTING_UP_SKILLS',
+] as const;
 
 /** The conversation of a start; or, before anything of it, what the directory turned out to hold. */
 export type BareStart = { conversationId: string } | { found: PreparedRepository };
 
 /**
  * Goes from PREPARING_REPOSITORY to the conversation on the agent-server. Each status is stored and announced before
- * its work begins, but for the loading of skills for a new directory, which a repetition does again. Tried again, it
- * goes on where the statuses stand. What takes its time (a setup script, a hook) is left to steps of their own.
+ * its work begins, those without any together, but for the loading of skills for a new directory, which a repetition
+ * does again. Tried again, it goes on where the statuses stand. What takes its time (a setup script, a hook) is left to
+ * steps of their own.
  */
 export async function startBare(
   deps: StartPreparationDeps,
@@ -31,17 +40,18 @@ export async function startBare(
   const ahead =
     isFresh && (await start.project()).isNew ? begun(loadSkills(deps, loadOnce, scope, taskId)) : null;
   // Once the conversation may have begun, what lies in its directory is its own.
-  if (isFresh) {
+  if (isFresh && !(await needsNothing(start))) {
     await startTasks.passThrough(taskId, ['PREPARING_REPOSITORY']);
     const found = await withOwnTries(scope, (attempt) => prepareRepository(deps, loadOnce, attempt, taskId));
     if (found.hasSetupScript || found.hasPreCommitHook) return { found };
   }
-  await startTasks.passThrough(taskId, ['RUNNING_SETUP_SCRIPT', 'SETTING_UP_GIT_HOOKS', 'SETTING_UP_SKILLS']);
+  await startTasks.passThrough(taskId, PHASES_WITHOUT_WORK);
   const skills = await (ahead ?? loadSkills(deps, loadOnce, scope, taskId));
   scope.signal.throwIfAborted();
   const { agentServerUrl } = sandbox;
   await startTasks.passThrough(taskId, ['STARTING_CONVERSATION'], { agentServerUrl });
-  const { conversationId } = await createConversation(deps, loadOnce, scope, taskId, skills);
+  const before = { skills, mayHaveRunSetup: !isFresh };
+  const { conversationId } = await createConversation(deps, loadOnce, scope, taskId, before);
   return { conversationId };
 }
 

@@ -23,22 +23,28 @@ const StoredSkills = z.object({
 });
 const StoredSetup = z.object({ exitCode: z.number(), timedOut: z.boolean(), tail: z.string() });
 
+/** What whoever creates the conversation knows of the phases before. */
+export interface BeforeConversation {
+  skills: PreparedSkills;
+  mayHaveRunSetup: boolean;
+}
+
 /**
  * Creates the conversation, or finds the one that an earlier attempt has created: its id was chosen with the start.
  * Rows and callbacks are written afterwards, each so that a repetition changes nothing.
- * @param skills what the phase before has loaded; read from where it keeps them, if left out
+ * @param before read from where the phases before keep it, if left out
  */
 export async function createConversation(
   deps: StartPreparationDeps,
   load: StartLoader,
   scope: ActivityScope,
   taskId: string,
-  skills?: PreparedSkills,
+  before?: BeforeConversation,
 ): Promise<{ agentServerUrl: string; conversationId: string }> {
   const start = await load(taskId);
   const { task, sandbox } = start;
   const plan = await whileBeating(scope, 'starting the conversation', async () => {
-    const request = await planRequest(deps, start, skills);
+    const request = await planRequest(deps, start, before);
     await post(start, request.body, task.request.initial_message, scope);
     return request;
   });
@@ -50,7 +56,7 @@ export async function createConversation(
 async function planRequest(
   deps: StartPreparationDeps,
   start: Start,
-  given: PreparedSkills | undefined,
+  before: BeforeConversation | undefined,
 ): Promise<StartRequestPlan> {
   const { task, settings, providerTokens } = start;
   const isAcp = settings.agent_settings.agent_kind === 'acp';
@@ -67,8 +73,8 @@ async function planRequest(
         };
   const [project, skills, setup, provider] = await Promise.all([
     start.project(),
-    given ?? storedSkills(deps, task.id),
-    deps.startTasks.artifact(task.id, SETUP_ARTIFACT),
+    before?.skills ?? storedSkills(deps, task.id),
+    before?.mayHaveRunSetup === false ? null : deps.startTasks.artifact(task.id, SETUP_ARTIFACT),
     providerSecrets(providerTokens, lookup),
   ]);
   const outcome: SetupOutcome | null = StoredSetup.nullable().parse(setup);

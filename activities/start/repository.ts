@@ -53,9 +53,9 @@ export async function prepareRepository(
  * the conversation starts. Only one that may hold something already is looked into.
  */
 async function prepareDirectory(start: Start, scope: ActivityScope): Promise<PreparedRepository> {
-  const { projectDirectory, isNew } = await start.project();
+  if (await needsNothing(start)) return NOTHING_TO_DO;
+  const { projectDirectory } = await start.project();
   const identity = identityOf(start);
-  if (isNew && identity.name === null && identity.email === null) return NOTHING_TO_DO;
   const result = await whileBeating(scope, 'preparing the working directory', () =>
     start.client
       .runScript({
@@ -73,6 +73,12 @@ async function prepareDirectory(start: Start, scope: ActivityScope): Promise<Pre
     `The working directory ${projectDirectory} could not be prepared in the sandbox (exit code ${result.exitCode}): ${lastLines(result.stderr)}. Make it writable for the sandbox.`,
     start.secretValues(),
   );
+}
+
+/** Whether a start without repository has nothing to prepare. */
+export async function needsNothing(start: Start): Promise<boolean> {
+  const { name, email } = identityOf(start);
+  return name === null && email === null && (await start.project()).isNew;
 }
 
 async function clone(

@@ -22,7 +22,7 @@ export interface UserSecretsReader extends Pick<SecretsStore, 'readCustom'> {
 export interface StartPreparationDeps {
   startTasks: Pick<
     StartTaskRepository,
-    'read' | 'artifact' | 'putArtifact' | 'forgetConversation' | 'passThrough'
+    'read' | 'artifact' | 'putArtifact' | 'keepArtifact' | 'forgetConversation' | 'passThrough'
   >;
   sandboxes: Pick<SandboxRepository, 'read'>;
   conversations: Pick<ConversationRepository, 'createFromStart'>;

@@ -116,8 +116,13 @@ async function projectOf(
   sandbox: SandboxRecord,
   settings: Settings,
 ): Promise<Project> {
-  const stored = StoredProject.safeParse(await deps.startTasks.artifact(task.id, PROJECT_ARTIFACT));
-  if (stored.success) return stored.data;
+  const { startTasks } = deps;
+  // Before its first phase hardly a start has decided: keeping it then tells what, and needs no reading before.
+  const isUndecided = task.status === 'WAITING_FOR_SANDBOX' && sandbox.workingDirectory !== null;
+  const earlier = StoredProject.safeParse(
+    isUndecided ? null : await startTasks.artifact(task.id, PROJECT_ARTIFACT),
+  );
+  if (earlier.success) return earlier.data;
   if (sandbox.workingDirectory === null) {
     throw permanentFailure(
       'SandboxWithoutDirectory',
@@ -132,7 +137,9 @@ async function projectOf(
     projectDirectory: projectDirectory(directory, repository),
     isNew: repository === null && (grouped || (given === null && !deps.workspaceMayHoldFiles)),
   };
-  await deps.startTasks.putArtifact(task.id, PROJECT_ARTIFACT, project);
+  const kept = StoredProject.safeParse(await startTasks.keepArtifact(task.id, PROJECT_ARTIFACT, project));
+  if (kept.success) return kept.data;
+  await startTasks.putArtifact(task.id, PROJECT_ARTIFACT, project); // in the place of what nobody can read
   return project;
 }
 
