@@ -120,6 +120,7 @@ export class CallbackRepository {
 
   /** Registers processors; see {@link registerCallbacks}. */
   async register(conversationId: string, processors: readonly CallbackProcessor[]): Promise<void> {
+    if (processors.length === 0) return;
     await this.database.transaction((tx) => registerCallbacks(tx, conversationId, processors));
   }
 

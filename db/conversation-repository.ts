@@ -1,7 +1,7 @@
 import { and, eq, isNotNull, isNull, sql, type SQL } from 'drizzle-orm';
 import { defaultTitle } from '../contract/conversation.js';
 import type { ConversationTrigger, GitProvider } from '../contract/primitives.js';
-import { lockConversationEvents, registerCallbacks } from './callback-repository.js';
+import { registerCallbacks } from './callback-repository.js';
 import {
   isNews,
   recordColumns,
@@ -73,11 +73,12 @@ export class ConversationRepository {
   /**
    * Stores what a start owns; repeated, or after the first webhook, it changes only that. A title that somebody or a
    * model has given is kept, and so are a model and tags that the agent-server has reported.
+   * @returns kinds of the callbacks that it has already: whoever sees a conversation first registers some
    */
-  async createFromStart(start: StartedConversation): Promise<void> {
+  async createFromStart(start: StartedConversation): Promise<readonly string[]> {
     const title = defaultTitle(start.id);
     const { id, createdByUserId: _owner, llmModel, tags, trigger, ...own } = start;
-    await this.database
+    const [stored] = await this.database
       .insert(conversations)
       .values({ ...start, title, updatedAt: new Date() })
       .onConflictDoUpdate({
@@ -91,7 +92,13 @@ export class ConversationRepository {
           updatedAt: new Date(),
         },
         setWhere: and(eq(conversations.id, id), isNull(conversations.deletedAt)),
+      })
+      .returning({
+        callbackKinds: sql<
+          string[]
+        >`array(select processor_kind from event_callbacks where event_callbacks.conversation_id = ${id})`,
       });
+    return stored?.callbackKinds ?? [];
   }
 
   /**
@@ -150,7 +157,6 @@ export class ConversationRepository {
       .onConflictDoNothing()
       .returning({ id: conversations.id });
     if (created.length === 0) return;
-    await lockConversationEvents(tx, conversationId);
     await registerCallbacks(tx, conversationId, [{ kind: 'SetTitleCallbackProcessor' }]);
   }
 

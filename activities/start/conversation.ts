@@ -5,6 +5,7 @@ import type { StartConversationBody } from '../../agent-server/conversations.js'
 import { AgentServerError } from '../../agent-server/errors.js';
 import { dashedId } from '../../contract/ids.js';
 import type { InitialMessage } from '../../contract/content.js';
+import type { CallbackProcessor } from '../../contract/start-task.js';
 import { openAuthority } from '../../identity/start-authority.js';
 import { whileBeating, type ActivityScope } from './activity-scope.js';
 import { agentServerFailure, passingFailure, permanentFailure } from './failures.js';
@@ -160,7 +161,7 @@ async function store(deps: StartPreparationDeps, start: Start, plan: StartReques
   const { task, sandbox } = start;
   const { request } = task;
   const project = await start.project();
-  await deps.conversations.createFromStart({
+  const registered = await deps.conversations.createFromStart({
     id: task.conversationId,
     createdByUserId: task.createdByUserId,
     sandboxId: sandbox.id,
@@ -179,9 +180,10 @@ async function store(deps: StartPreparationDeps, start: Start, plan: StartReques
   });
   const asked = request.processors ?? [];
   const hasTitle = asked.some(({ kind }) => kind === 'SetTitleCallbackProcessor');
+  const wanted: CallbackProcessor[] = hasTitle ? asked : [...asked, { kind: 'SetTitleCallbackProcessor' }];
   await deps.callbacks.register(
     task.conversationId,
-    hasTitle ? asked : [...asked, { kind: 'SetTitleCallbackProcessor' }],
+    wanted.filter(({ kind }) => !registered.includes(kind)),
   );
 }
 

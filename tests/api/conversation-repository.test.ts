@@ -66,6 +66,16 @@ const read = async (id: string) => {
 };
 
 describe('a conversation that its start stores', () => {
+  it('tells which callbacks it has already', async () => {
+    const start = started();
+    expect(await conversations.createFromStart(start)).toEqual([]);
+    await callbacks.register(start.id, [{ kind: 'LoggingCallbackProcessor' }]);
+    expect(await conversations.createFromStart(start)).toEqual(['LoggingCallbackProcessor']);
+    const seen = started({ id: newId() });
+    await conversations.stubFor(seen.id, home);
+    expect(await conversations.createFromStart(seen)).toEqual(['SetTitleCallbackProcessor']);
+  });
+
   it('has everything the start knows, and a default title of five digits', async () => {
     const start = started();
     await conversations.createFromStart(start);
