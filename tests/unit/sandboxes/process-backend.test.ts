@@ -1,7 +1,7 @@
 /** The process back-end with a stand-in for the agent-server that is there at once; the processes are real. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import type { SandboxBackend, SandboxHandle, SandboxLaunch } from '../../../sand
 import { chooseFreePort } from '../../../sandboxes/ports.js';
 import { createProcessBackend } from '../../../sandboxes/process-backend.js';
 import { readStat } from '../../../sandboxes/process-identity.js';
+import { startShell } from '../../../sandboxes/process-launch.js';
 import { processesOf } from '../../../sandboxes/process-tree.js';
 import { sandboxPaths } from '../../../sandboxes/sandbox-paths.js';
 import { listen, stop } from '../../support/loopback.js';
@@ -67,6 +68,8 @@ async function aLaunch(): Promise<SandboxLaunch> {
   return launch;
 }
 
+const REST = { bootId: 'boot', port: 9, url: 'http://127.0.0.1:9', workingDirectory: '/w' };
+
 const pathsOf = ({ sandboxId }: SandboxLaunch) => sandboxPaths(join(root, 'sandboxes'), sandboxId);
 
 /** Pids of the stand-in servers of a sandbox: one, if all is well. */
@@ -75,6 +78,9 @@ async function servers({ sandboxId }: SandboxLaunch): Promise<number[]> {
   const lines = await Promise.all(tree.map(({ pid }) => readFile(`/proc/${pid}/cmdline`, 'utf8')));
   return tree.filter((_, n) => lines[n]!.includes('sleep\x00600\x00')).map(({ pid }) => pid);
 }
+
+const maskOf = async (pid: number): Promise<string | undefined> =>
+  /^Umask:\s*(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
 
 async function isLost(path: string): Promise<boolean> {
   return access(path).then(
@@ -113,11 +119,15 @@ describe('launching', () => {
 
   it('removes what a copy that never came about would have read', async () => {
     const launch = await aLaunch();
-    const unread = join(pathsOf(launch).directory, '.launch-1.json');
-    await mkdir(pathsOf(launch).directory, { recursive: true });
-    await writeFile(unread, '{}');
+    const { directory } = pathsOf(launch);
+    // The last is what versions up to 0.6.0 may have left when they were killed.
+    const unread = ['.launch-1.json', '.launch-2.json', '.configuration'].map((name) =>
+      join(directory, name),
+    );
+    await mkdir(directory, { recursive: true });
+    for (const path of unread) await writeFile(path, '{}');
     await backend.launch(launch);
-    expect(await isLost(unread)).toBe(true);
+    expect(await Promise.all(unread.map(isLost))).toEqual([true, true, true]);
   });
 
   it('leaves no secret in a command line, an environment, a file or the log', async () => {
@@ -134,14 +144,35 @@ describe('launching', () => {
       ),
     );
     for (const text of texts) expect(text).not.toMatch(/session-|secret-/);
-    expect(await readdir(pathsOf(launch).directory)).not.toContain('.configuration');
+    expect((await stat(pathsOf(launch).log)).mode & 0o777).toBe(0o600);
+    expect(await maskOf(pid!)).toBe(await maskOf(process.pid));
     // The one way in: an open file without a name, as often as it is opened.
+    expect(await readlink(`/proc/${pid!}/fd/8`)).toMatch(/ \(deleted\)$/);
+    expect((await stat(`/proc/${pid!}/fd/8`)).mode & 0o777).toBe(0o600);
+    expect(await readFile(`/proc/${pid!}/fdinfo/8`, 'utf8')).toMatch(/^pos:\t0\nflags:\t0\d*0$/m);
     for (const _ of [1, 2]) {
       expect(JSON.parse(await readFile(`/proc/${pid!}/fd/8`, 'utf8'))).toEqual({
         session_api_keys: [launch.sessionApiKey],
         secret_key: launch.secretKey,
       });
     }
+  });
+
+  it('shows no secret while it is under way either, to who looks when the lock is taken', async () => {
+    const launch = await aLaunch();
+    const seen = join(root, 'seen');
+    const copies = `cat /proc/$PPID/environ /proc/$PPID/cmdline /proc/self/environ`;
+    const { PATH = '' } = process.env;
+    await program(
+      'flock',
+      `(${copies}; ls -a; cat ./.[!.]* ./* 2>/dev/null) >'${seen}'\nPATH='${PATH}' exec flock "$@"`,
+    );
+    vi.stubEnv('PATH', `${root}:${PATH}`);
+    await backend.launch(launch).finally(() => vi.unstubAllEnvs());
+    const text = await readFile(seen, 'utf8');
+    expect(text).toContain(`CALLBOARD_SANDBOX_ID=${launch.sandboxId}`);
+    expect(text.split('\n')).toContain('lock');
+    expect(text).not.toMatch(/session-|secret-|\.launch-.*json$/m);
   });
 
   it('again, and from several places at once, leads to one process', async () => {
@@ -248,6 +279,29 @@ describe('a launch that cannot work', () => {
     await writeFile(join(root, 'sandboxes'), 'a file in the way');
     expect(await refusalOf(backend.launch(await aLaunch()))).toBe('SandboxDirectoryNotWritable');
     await rm(join(root, 'sandboxes'));
+  });
+
+  it('says so where its configuration cannot be written', async () => {
+    const launch = await aLaunch();
+    const start = {
+      argv: [command],
+      environment: {},
+      configuration: '{}',
+      paths: pathsOf(launch),
+      rest: REST,
+    };
+    expect(() => startShell(start)).toThrow(
+      `could not be started (ENOENT): is there space, and the right to write, in ${pathsOf(launch).directory}?`,
+    );
+  });
+
+  it('says so where its log cannot be written', async () => {
+    const launch = await aLaunch();
+    await mkdir(pathsOf(launch).log, { recursive: true });
+    await expect(backend.launch(launch)).rejects.toThrow(
+      /could not be started \(exit code 2\): is there space, and the right to write, in /,
+    );
+    expect(await processesOf(launch.sandboxId)).toEqual([]);
   });
 
   it('is refused for an id that leads elsewhere', async () => {
