@@ -82,6 +82,12 @@ export function createSandboxHostActivities(deps: SandboxHostDeps) {
 
   /** A port of this host that nobody else uses, leased to the sandbox; `refused` ports are not tried again. */
   const leasePort = async (sandboxId: string, refused: ReadonlySet<number>): Promise<number> => {
+    // Nearly always that is all: only then, what others have does not have to be read.
+    const [wanted] = candidatePorts(deps.ports, sandboxId);
+    if (wanted !== undefined && refused.size === 0 && (await isPortFree(deps.address, wanted))) {
+      const held = await sandboxes.leaseFirst(hostId, wanted, sandboxId);
+      if (held === wanted || (held !== null && (await isPortFree(deps.address, held)))) return held;
+    }
     const { own, all } = await sandboxes.leases(hostId, sandboxId);
     if (own !== null && !refused.has(own) && (await isPortFree(deps.address, own))) return own;
     for (const port of candidatePorts(deps.ports, sandboxId)) {

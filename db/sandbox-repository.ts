@@ -225,6 +225,27 @@ export class SandboxRepository {
   }
 
   /**
+   * Leases a port to a sandbox that has none on this host; of two that want the same one, one gets it.
+   * @returns the port that the sandbox has now, its earlier one if there was one; null when another one holds the port
+   */
+  async leaseFirst(hostId: string, port: number, sandboxId: string): Promise<number | null> {
+    try {
+      const { rows } = await this.database.execute<{ port: number }>(sql`
+        insert into port_leases (host_id, port, sandbox_id)
+        select ${hostId}, ${port}::integer, ${sandboxId}
+        where not exists (
+          select from port_leases
+          where host_id = ${hostId} and port = ${port}::integer and sandbox_id <> ${sandboxId})
+        on conflict (host_id, sandbox_id) do update set port = port_leases.port
+        returning port`);
+      return rows[0]?.port ?? null;
+    } catch (error) {
+      if (isTaken(error)) return null; // at the same moment
+      throw error;
+    }
+  }
+
+  /**
    * Leases a port; of two sandboxes that want the same one, one gets it. The sandbox's earlier lease is replaced.
    * @returns false when another sandbox holds the port; the earlier lease stays.
    */

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { candidatePorts } from '../../activities/port-candidates.js';
 import {
   createSandboxHostActivities,
   type SandboxHostDeps,
@@ -146,5 +147,29 @@ exec '${light}' "$@" 2>/dev/null
     await go();
     expect(await boot()).toMatchObject({ outcome: 'running' });
     expect((await deps.sandboxes.read(sandboxId))?.agentServerUrl).toBe(`http://${ADDRESS}:${earlier}`);
+  });
+
+  it('leaves a port alone that another sandbox has leased, also while nothing listens there', async () => {
+    const [wanted] = candidatePorts(deps.ports, sandboxId);
+    const neighbour = newId();
+    expect(await deps.sandboxes.leasePort(deps.hostId, wanted!, neighbour)).toBe(true);
+    await go();
+    expect(await boot()).toMatchObject({ outcome: 'running' });
+    const { own, all } = await deps.sandboxes.leases(deps.hostId, sandboxId);
+    expect(own).not.toBe(wanted);
+    expect((await deps.sandboxes.read(sandboxId))?.agentServerUrl).toBe(`http://${ADDRESS}:${own}`);
+    expect(all).toEqual(new Set([wanted, own]));
+    expect((await deps.sandboxes.leases(deps.hostId, neighbour)).own).toBe(wanted);
+  });
+
+  it('gives up its earlier port when another program listens there', async () => {
+    const { port: earlier } = elsewhere.address() as { port: number };
+    expect(await deps.sandboxes.leasePort(deps.hostId, earlier, sandboxId)).toBe(true);
+    await go();
+    expect(await boot()).toMatchObject({ outcome: 'running' });
+    const { own, all } = await deps.sandboxes.leases(deps.hostId, sandboxId);
+    expect(own).not.toBe(earlier);
+    expect((await deps.sandboxes.read(sandboxId))?.agentServerUrl).toBe(`http://${ADDRESS}:${own}`);
+    expect([...all]).toEqual([own]);
   });
 });

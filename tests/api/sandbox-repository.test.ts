@@ -104,6 +104,32 @@ describe('the lease of a port', () => {
     expect(await sandboxes.leases(host, id)).toEqual({ own: 2, all: new Set([1, 2]) });
   });
 
+  it('is given to a sandbox without one; one that has one keeps it', async () => {
+    const [host, id, neighbour] = [newId(), newId(), newId()];
+    expect(await sandboxes.leaseFirst(host, 1, neighbour)).toBe(1);
+    expect(await sandboxes.leaseFirst(host, 1, id)).toBeNull();
+    expect(await sandboxes.leaseFirst(host, 2, id)).toBe(2);
+    expect(await sandboxes.leaseFirst(host, 2, id)).toBe(2);
+    expect(await sandboxes.leaseFirst(host, 3, id)).toBe(2);
+    expect(await sandboxes.leases(host, id)).toEqual({ own: 2, all: new Set([1, 2]) });
+    expect(await sandboxes.leaseFirst(newId(), 1, id)).toBe(1);
+  });
+
+  it('is given to one of many that want their first at once', async () => {
+    const host = newId();
+    const given = await Promise.all(Array.from({ length: 8 }, () => sandboxes.leaseFirst(host, 1, newId())));
+    expect(given.filter((port) => port === 1)).toHaveLength(1);
+    expect(given.filter((port) => port === null)).toHaveLength(7);
+  });
+
+  it('is the same for all who ask at once for the first one of a sandbox', async () => {
+    const [host, id] = [newId(), newId()];
+    const ports = Array.from({ length: 8 }, (_, port) => port + 1);
+    const given = new Set(await Promise.all(ports.map((port) => sandboxes.leaseFirst(host, port, id))));
+    expect(given.size).toBe(1);
+    expect((await sandboxes.leases(host, id)).all).toEqual(given);
+  });
+
   it('goes to one of many that want it at once', async () => {
     const host = newId();
     const taken = await Promise.all(Array.from({ length: 8 }, () => sandboxes.leasePort(host, 1, newId())));
