@@ -100,10 +100,10 @@ async function takeOver(
   // The agent-server forgets it because it was told to, or it stops: nothing to learn from that.
   if (record.execution_status === 'deleting') return;
   const report = [reportedConversation(record), sandbox, reportedRun(record)] as const;
-  if (!(await deps.conversations.updateFromWebhook(...report))) {
-    if ((await residence(deps, record.id, sandbox)) === 'deleted') return;
-    await deps.conversations.upsertFromWebhook(...report);
-  }
+  const found = await deps.conversations.updateFromWebhook(...report);
+  if (found === 'elsewhere') throw new HttpError(401, 'Unauthorized');
+  if (found === 'deleted') return;
+  if (found !== 'changed') await deps.conversations.upsertFromWebhook(...report);
   await noteActivity(deps, sandbox);
 }
 

@@ -2,6 +2,7 @@ import { and, eq, isNotNull, isNull, sql, type SQL } from 'drizzle-orm';
 import { defaultTitle } from '../contract/conversation.js';
 import type { ConversationTrigger, GitProvider } from '../contract/primitives.js';
 import { registerCallbacks } from './callback-repository.js';
+import { residenceAfter, type ConversationHome, type Residence } from './conversation-home.js';
 import {
   isNews,
   recordColumns,
@@ -38,12 +39,6 @@ export interface StartedConversation {
   workingDirectory: string | null;
   /** The start's own time, the same in each attempt. */
   createdAt: Date;
-}
-
-/** The sandbox in which a conversation lives, and its owner. */
-export interface ConversationHome {
-  id: string;
-  createdByUserId: string | null;
 }
 
 /** What a user may change of a conversation; absent members stay, null clears. */
@@ -103,18 +98,19 @@ export class ConversationRepository {
 
   /**
    * Stores what an agent-server's record says of a conversation that lives in the sandbox.
-   * @returns false, and nothing is stored, for one that is not there, was deleted, or lives elsewhere
+   * @returns where any other one lives, of which nothing is stored
    */
   async updateFromWebhook(
     record: ReportedConversation,
     sandbox: ConversationHome,
     run: ReportedRun,
-  ): Promise<boolean> {
-    const { rowCount } = await this.database
+  ): Promise<Residence | 'changed'> {
+    const change = this.database
       .update(conversations)
       .set({ ...recordColumns(record), ...runColumns(run), updatedAt: new Date() })
-      .where(and(present(record.id), livesIn(sandbox)));
-    return rowCount === 1;
+      .where(and(present(record.id), livesIn(sandbox)))
+      .returning({ id: conversations.id });
+    return residenceAfter(this.database, change, record.id, sandbox);
   }
 
   /** Stores what an agent-server's record says. A conversation seen for the first time also gets its title callback. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CallbackRepository } from '../../db/callback-repository.js';
+import { ConversationResidence } from '../../db/conversation-home.js';
 import type { ReportedConversation, ReportedRun, StatsSnapshot } from '../../db/conversation-report.js';
 import { ConversationRepository, type StartedConversation } from '../../db/conversation-repository.js';
 import { SandboxConversations } from '../../db/sandbox-conversations.js';
 import { openTestDatabase } from '../support/database.js';
+import { insertStartTask } from '../support/rows.js';
 
 let connection: Awaited<ReturnType<typeof openTestDatabase>>;
 let conversations: ConversationRepository;
@@ -296,7 +298,7 @@ describe('a record of a conversation that is known', () => {
   it('is stored together with statistics and status', async () => {
     const start = started();
     await conversations.createFromStart(start);
-    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe(true);
+    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe('changed');
     expect(await read(start.id)).toMatchObject({
       llmModel: 'openai/reported',
       executionStatus: 'idle',
@@ -308,7 +310,7 @@ describe('a record of a conversation that is known', () => {
     const start = started({ createdByUserId: null });
     await conversations.createFromStart(start);
     const nobodys = { ...home, createdByUserId: null };
-    expect(await conversations.updateFromWebhook(reported(start.id), nobodys, run)).toBe(true);
+    expect(await conversations.updateFromWebhook(reported(start.id), nobodys, run)).toBe('changed');
   });
 
   it.each([
@@ -319,7 +321,7 @@ describe('a record of a conversation that is known', () => {
     const start = started();
     await conversations.createFromStart(start);
     const before = await read(start.id);
-    expect(await conversations.updateFromWebhook(reported(start.id), sandbox, run)).toBe(false);
+    expect(await conversations.updateFromWebhook(reported(start.id), sandbox, run)).toBe('elsewhere');
     expect(await read(start.id)).toEqual(before);
   });
 
@@ -328,11 +330,25 @@ describe('a record of a conversation that is known', () => {
     await conversations.createFromStart(start);
     await conversations.markDeleted(start.id);
     const before = await read(start.id);
-    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe(false);
+    expect(await conversations.updateFromWebhook(reported(start.id), home, run)).toBe('deleted');
     expect(await read(start.id)).toEqual(before);
     const unknown = newId();
-    expect(await conversations.updateFromWebhook(reported(unknown), home, run)).toBe(false);
+    expect(await conversations.updateFromWebhook(reported(unknown), home, run)).toBe('unknown');
     expect(await conversations.read(unknown)).toBeNull();
+  });
+
+  it.each([
+    ['here', { sandboxId: home.id, status: 'STARTING_CONVERSATION' }, 'unknown'],
+    ['somewhere that is not decided yet', { sandboxId: null, status: 'WORKING' }, 'unknown'],
+    ['here and has failed', { sandboxId: home.id, status: 'ERROR' }, 'deleted'],
+    ['in another sandbox', { sandboxId: 'sandbox-2', status: 'STARTING_CONVERSATION' }, 'elsewhere'],
+    ['by somebody else', { createdByUserId: 'bob', sandboxId: home.id, status: 'WORKING' }, 'elsewhere'],
+  ] as const)('is not there while it is being started %s', async (_where, start, residence) => {
+    const conversationId = newId();
+    await insertStartTask(connection.database, { createdByUserId: 'ada', ...start, conversationId });
+    expect(await conversations.updateFromWebhook(reported(conversationId), home, run)).toBe(residence);
+    expect(await new ConversationResidence(connection.database).of(conversationId, home)).toBe(residence);
+    expect(await conversations.read(conversationId)).toBeNull();
   });
 });
 
