@@ -1,6 +1,6 @@
 /**
  * Statements that come again and again are named, so that each connection parses them once and PostgreSQL plans them
- * once: a start is a hundred small statements, whose planning took as long as they did.
+ * once: a start is dozens of small statements, whose planning took as long as they did.
  */
 import pg from 'pg';
 
