@@ -15,7 +15,7 @@ export interface OpenApiDocument {
 }
 
 /** Describes all routes; `/docs` and clients' generators read it. */
-export function openApiDocument(routes: readonly RouteDefinition[], version = '0.6.0'): OpenApiDocument {
+export function openApiDocument(routes: readonly RouteDefinition[], version = '0.7.0'): OpenApiDocument {
   const paths: OpenApiDocument['paths'] = {};
   for (const route of routes) {
     const path = route.path.replaceAll(':path}', '}');
