@@ -82,12 +82,7 @@ export interface Snapshot {
 
 export async function takeSnapshot(cluster: Cluster): Promise<Snapshot> {
   const eventsDirectory = join(cluster.directory, 'v1', 'events');
-  const files = new Map(
-    (existsSync(eventsDirectory) ? readdirSync(eventsDirectory) : []).map((id) => [
-      id,
-      readdirSync(join(eventsDirectory, id)),
-    ]),
-  );
+  const files = new Map(namesIn(eventsDirectory).map((id) => [id, namesIn(join(eventsDirectory, id))]));
   const database = new pg.Client({ connectionString: cluster.databaseUrl });
   await database.connect();
   const rows = async <Row>(statement: string): Promise<Row[]> =>
@@ -166,4 +161,14 @@ export function readLedger(directory: string): LedgerLine[] {
       .filter((line) => line.endsWith('}'))
       .map((line) => JSON.parse(line) as LedgerLine),
   );
+}
+
+/** None of a directory that is not there: a deleted conversation's may go while it is looked at. */
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
 }
