@@ -63,7 +63,16 @@ export async function insertSandbox(tx: Executor, sandbox: NewSandbox): Promise<
 
 /** Writes sandboxes and port leases. */
 export class SandboxRepository {
-  constructor(private readonly database: Database) {}
+  /** Asked several times in a start: made once, which is most of what such a question costs us. */
+  readonly #byId;
+
+  constructor(private readonly database: Database) {
+    this.#byId = database
+      .select()
+      .from(sandboxes)
+      .where(eq(sandboxes.id, sql.placeholder('id')))
+      .prepare('sandbox_by_id');
+  }
 
   /** Stores a new sandbox in STARTING; repeated, it changes nothing. */
   async create(sandbox: NewSandbox): Promise<void> {
@@ -72,7 +81,7 @@ export class SandboxRepository {
 
   /** The row, deleted ones included; null when there never was one. */
   async read(sandboxId: string): Promise<SandboxRecord | null> {
-    const [row] = await this.database.select().from(sandboxes).where(eq(sandboxes.id, sandboxId));
+    const [row] = await this.#byId.execute({ id: sandboxId });
     return row ?? null;
   }
 
