@@ -63,16 +63,7 @@ export async function insertSandbox(tx: Executor, sandbox: NewSandbox): Promise<
 
 /** Writes sandboxes and port leases. */
 export class SandboxRepository {
-  /** Asked several times in a start: made once, which is most of what such a question costs us. */
-  readonly #byId;
-
-  constructor(private readonly database: Database) {
-    this.#byId = database
-      .select()
-      .from(sandboxes)
-      .where(eq(sandboxes.id, sql.placeholder('id')))
-      .prepare('sandbox_by_id');
-  }
+  constructor(private readonly database: Database) {}
 
   /** Stores a new sandbox in STARTING; repeated, it changes nothing. */
   async create(sandbox: NewSandbox): Promise<void> {
@@ -81,7 +72,7 @@ export class SandboxRepository {
 
   /** The row, deleted ones included; null when there never was one. */
   async read(sandboxId: string): Promise<SandboxRecord | null> {
-    const [row] = await this.#byId.execute({ id: sandboxId });
+    const [row] = await this.database.select().from(sandboxes).where(eq(sandboxes.id, sandboxId));
     return row ?? null;
   }
 

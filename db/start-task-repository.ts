@@ -11,24 +11,7 @@ import { advanceTask, passThroughStatuses, type TransitionFields } from './start
 
 /** Writes start requests, start tasks and their transitions; each method may be repeated after a crash. */
 export class StartTaskRepository {
-  /** Asked several times in a start: made once, which is most of what such a question costs us. */
-  readonly #byId;
-
-  constructor(private readonly database: Database) {
-    this.#byId = database
-      .select({
-        task: startTasks,
-        request: startRequests.request,
-        secrets: startRequests.secrets,
-        authority: startRequests.authority,
-        supersedes: startRequests.supersedes,
-        supersededAt: startRequests.supersededAt,
-      })
-      .from(startTasks)
-      .innerJoin(startRequests, eq(startRequests.id, startTasks.id))
-      .where(eq(startTasks.id, sql.placeholder('id')))
-      .prepare('start_task_by_id');
-  }
+  constructor(private readonly database: Database) {}
 
   /**
    * Stores a request before its workflow is started. A conversation id (or idempotency key) that a live start holds
@@ -101,7 +84,18 @@ export class StartTaskRepository {
 
   /** The task with its request and encrypted secrets, for the activities of its start. */
   async read(taskId: string): Promise<StartTaskRecord | null> {
-    const [row] = await this.#byId.execute({ id: taskId });
+    const [row] = await this.database
+      .select({
+        task: startTasks,
+        request: startRequests.request,
+        secrets: startRequests.secrets,
+        authority: startRequests.authority,
+        supersedes: startRequests.supersedes,
+        supersededAt: startRequests.supersededAt,
+      })
+      .from(startTasks)
+      .innerJoin(startRequests, eq(startRequests.id, startTasks.id))
+      .where(eq(startTasks.id, taskId));
     if (!row) return null;
     const { task, ...request } = row;
     return { ...task, ...request };
