@@ -131,6 +131,8 @@ describe('while PostgreSQL is', () => {
       const [leave, comeBack] = away[how]!;
       leave();
       try {
+        // A server that is killed leaves processes that may answer once more.
+        await vi.waitFor(async () => expect((await REQUESTS['a list']!()).status).toBe(503), RECOVERY);
         await expectUnavailable(Object.keys(REQUESTS), 'database');
       } finally {
         comeBack();
