@@ -216,7 +216,7 @@ describe('a full run with marked secrets', () => {
   }
 
   it('leaves none of them in a database, a history, a log or an event file', async () => {
-    expect(secrets.get('sessionKey')).toHaveLength(43);
+    expect(secrets.get('sessionKey')).toMatch(/^[0-9A-Za-z]{40,43}$/);
     const all = await places();
     const spellings = [...secrets.values()].flatMap(spellingsOf);
     const found = Object.entries(all).flatMap(([place, paths]) =>
