@@ -6,7 +6,7 @@ import type { CommandInput, CommandOption } from './command.js';
 import { COMMANDS } from './commands.js';
 import { COMMON_OPTIONS, commandHelp, overview } from './help.js';
 import { projectRoot } from './project-root.js';
-import { UserError } from './user-error.js';
+import { hasCode, UserError } from './user-error.js';
 
 /** Runs the command in `args` (without program and script) and returns the exit status. */
 export async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
@@ -85,6 +85,10 @@ function report(err: unknown): void {
 }
 
 if (process.argv[1] === import.meta.filename) {
+  // Whoever reads may have had enough, as `head` has; what is under way comes to its end untold.
+  process.stdout.on('error', (err) => {
+    if (!hasCode(err, 'EPIPE')) throw err;
+  });
   let status = 1;
   try {
     status = await main(process.argv.slice(2), process.env);

@@ -34,9 +34,9 @@ export const LOG_LIMIT_KILOBYTES = 20 * 1024;
 
 /**
  * Arguments: the sandbox's directory, the rest of its record as JSON text, the time, the umask, the command. Descriptor 9
- * holds the lock, descriptor 8 the configuration, which is opened once more, to be read only and from its beginning; Python closes
- * both in the commands that it starts. A new sandbox costs the shell two programs (flock, mv); each further one, and each
- * subshell, is up to a millisecond of every start.
+ * holds the lock, descriptor 8 the configuration, which is opened once more, to be read only and from its beginning;
+ * Python closes both in the commands that it starts. A new sandbox costs the shell two programs (flock, mv); each
+ * further one, and each subshell, is up to a millisecond of every start.
  */
 const SCRIPT = `
 dir=$1 rest=$2 now=$3 mask=\${4:-$(umask)}
